@@ -1,0 +1,111 @@
+"""Long work is a generator of events: the caller's `for` loop is the progress bar, the preview and the log.
+
+Closing the generator cancels the work. Producers must never `yield` inside `torch.no_grad()`: the context
+would stay switched on in the caller while the generator sleeps. Wrap the step instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` units of a named stage are finished, `seconds` after the stage began."""
+
+    stage: str
+    done: int
+    total: int
+    seconds: float = 0.0
+    unit: str = "step"
+
+    @property
+    def seconds_per_unit(self) -> float:
+        """Mean seconds a unit so far; 0 before the first."""
+        return self.seconds / self.done if self.done else 0.0
+
+    @property
+    def eta(self) -> float:
+        """Seconds left at the mean pace so far."""
+        return self.seconds_per_unit * (self.total - self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """An unfinished picture: uint8 RGB, (H, W, 3)."""
+
+    index: int
+    step: int
+    image: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A finished picture: uint8 RGB, (H, W, 3), with the recipe that makes it again and its scores."""
+
+    index: int
+    seed: int
+    image: np.ndarray = field(repr=False)
+    path: str | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measured number with the protocol that makes it comparable, e.g. ``psnr`` under ``rgb,mean``."""
+
+    name: str
+    value: float
+    protocol: str = ""
+    images_seen: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state was written, complete and fsynced, to `path` after `images_seen` training pictures."""
+
+    path: str
+    images_seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence for the person at the screen; `level` is ``info`` or ``warning``."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to print: a title, column names, and cells as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Event = Progress | Preview | Picture | Metric | Checkpoint | Note | Table
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as a JSON-ready dict with its kind under ``event``; pixels are left out."""
+    values = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "image"}
+    return {"event": type(event).__name__.lower(), **values}
+
+
+def forward(events: Iterator[Event | Result], into: list[Result], kind: type[Result]) -> Iterator[Event]:
+    """Pass the events of a sub-generator on and collect its results of type `kind` into the list `into`."""
+    for item in events:
+        if isinstance(item, kind):
+            into.append(item)
+        else:
+            yield item  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""CLIP: the tokenizer, the image and text towers, zero-shot classification and the contrastive loss."""

@@ -1,0 +1,1 @@
+"""Diffusion: schedules, objectives, denoisers, samplers and their networks."""

@@ -1,0 +1,1 @@
+"""The only place that decodes or encodes pictures: limits, metadata, grids, tiles, masks, previews."""

@@ -1,0 +1,156 @@
+"""Where models are: those that come with the package, and the user's own folder."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from lienzo.core.errors import BadInput, LienzoError
+from lienzo.core.files import replacing
+from lienzo.core.text import printable
+from lienzo.weights.models import KEY, Card, matches_card, read_card
+from lienzo.weights.reading import read_weights
+
+BUNDLED = Path(__file__).parent.parent / "bundled"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".pkl")
+_NAME = re.compile(r"\w[\w.+-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model of the store. A file that cannot be read has no card but says why in `problem`."""
+
+    name: str
+    path: Path
+    bundled: bool
+    size: int
+    """In bytes."""
+    card: Card | None
+    problem: str = ""
+
+
+def home() -> Path:
+    """The user's folder of Lienzo: $LIENZO_HOME, or the platform's place for user data."""
+    given = os.environ.get("LIENZO_HOME")
+    return Path(given) if given else Path(platformdirs.user_data_dir("lienzo", appauthor=False))
+
+
+def models_folder() -> Path:
+    """The user's own models. It may not exist yet."""
+    return home() / "models"
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file of a model given by name or by path.
+
+    A name is looked up in the user's models first, then among those that come with Lienzo. Anything with a folder
+    in it or with the suffix of a weight file is a path.
+
+    Raises:
+        BadInput: there is no such model; the sentence names the closest ones.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(text).expanduser()
+    if isinstance(name_or_path, Path) or path.name != text or path.suffix.lower() in SUFFIXES:
+        if path.is_file():
+            return path
+        what = "is a folder; give the file in it" if path.is_dir() else "does not exist"
+        raise BadInput(f"The model file '{printable(text, 200)}' {what}.")
+    paths = _paths()
+    if _NAME.fullmatch(text) and text in paths:
+        return paths[text]
+    close = difflib.get_close_matches(text, paths, n=2, cutoff=0.5)
+    if close:
+        hint = f"did you mean {' or '.join(repr(name) for name in close)}?"
+    else:
+        hint = f"there are {', '.join(sorted(paths))}." if paths else "no models are installed; give a file."
+    raise BadInput(f"There is no model '{printable(text, 100)}'; {hint}")
+
+
+def list_models() -> list[Stored]:
+    """All models of the store, by name. One broken file does not hide the others."""
+    return [_stored(name, path) for name, path in sorted(_paths().items())]
+
+
+def verify(path: str | Path) -> bool:
+    """Whether a model's network, configuration and tensors are those that its card was written for.
+
+    Raises:
+        BadWeights: the file cannot be read.
+        BadInput: it is no model of Lienzo and so has no card to compare with.
+    """
+    weights = read_weights(path)
+    if KEY not in weights.metadata:
+        raise BadInput(f"'{printable(Path(path).name)}' has no card to verify: it was not saved by Lienzo.")
+    return matches_card(weights)
+
+
+def sha256(path: str | Path) -> str:
+    """The sha256 of a file in hexadecimal; remembered in the store until its size or time changes.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+        known = _known_hashes()
+        if key not in known:
+            with path.open("rb") as file:
+                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            _remember(known)
+    except OSError as error:
+        raise BadInput(f"'{printable(path.name)}' cannot be read: {error.strerror}.") from error
+    return known[key]
+
+
+def _paths() -> dict[str, Path]:
+    """Models by name; the user's own hide bundled ones of the same name."""
+    paths: dict[str, Path] = {}
+    for folder in (models_folder(), BUNDLED):
+        with suppress(OSError):
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() in SUFFIXES and _NAME.fullmatch(path.stem) and path.is_file():
+                    paths.setdefault(path.stem, path)
+    return paths
+
+
+def _stored(name: str, path: Path) -> Stored:
+    size, bundled = path.stat().st_size, path.parent == BUNDLED
+    if path.suffix.lower() != ".safetensors":
+        return Stored(name, path, bundled, size, None, "a file of torch; convert it to read its card")
+    try:
+        return Stored(name, path, bundled, size, read_card(path))
+    except LienzoError as error:
+        return Stored(name, path, bundled, size, None, str(error))
+
+
+def _cache() -> Path:
+    return home() / "hashes.json"
+
+
+def _known_hashes() -> dict[str, str]:
+    try:
+        known = json.loads(_cache().read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    plain = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
+    return known if plain else {}
+
+
+def _remember(known: dict[str, str]) -> None:
+    """Keep the newest thousand hashes; a store that cannot be written only costs time."""
+    newest = dict(list(known.items())[-1000:])
+    with suppress(OSError, LienzoError):
+        home().mkdir(parents=True, exist_ok=True)
+        with replacing(_cache()) as temporary:
+            temporary.write_text(json.dumps(newest), "utf-8")

@@ -1,0 +1,1 @@
+"""Steering: prompts, cutouts and losses that pull a sampler (`steer`) or any canvas (`paint`) towards a sentence."""

@@ -20,8 +20,13 @@ def nearest(scale: int) -> object:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 60), st.integers(1, 60), st.integers(1, 5), st.integers(0, 100), st.sampled_from([1, 2, 3]),
-    st.sampled_from(["smooth", "uniform"]), st.sampled_from([1, 4, 8]),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.integers(1, 5),
+    st.integers(0, 100),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["smooth", "uniform"]),
+    st.sampled_from([1, 4, 8]),
 )
 def test_identity_and_bounded_tiles(
     height: int, width: int, windows: int, percent: int, scale: int, blend: str, window: int

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from lienzo.core.files import replacing
 
 Flat = dict[str, torch.Tensor]
 
@@ -18,15 +19,12 @@ def save_checkpoint(folder: Path, images_seen: int, tensors: Flat, facts: dict[s
     """Write one checkpoint atomically and drop all but the last two; `facts` is JSON-able."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"state_{images_seen:012d}.safetensors"
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)})
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
+    with replacing(target) as temporary:
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)})
     for old in sorted(folder.glob("state_*.safetensors"))[:-2]:
         old.unlink(missing_ok=True)
-    for leftover in folder.glob(".state_*.tmp"):
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob(".*.safetensors"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed while writing
     return target
 
 

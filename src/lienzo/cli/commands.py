@@ -1,0 +1,31 @@
+"""The verbs: where each one's options live, and its line in the help. A new verb is one row."""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "create": ("lienzo.tasks.create:Create", "Paint a picture for a sentence."),
+    "upscale": ("lienzo.tasks.upscale:Upscale", "Enlarge or restore pictures with SwinIR."),
+    "show": ("lienzo.tasks.show:Show", "Show the recipe that a picture carries."),
+    "reproduce": ("lienzo.tasks.reproduce:Reproduce", "Make a picture again from its recipe and compare."),
+    "models list": ("lienzo.tasks.models:ListModels", "List the models that are at hand."),
+    "models show": ("lienzo.tasks.models:ShowModel", "Show a model's card, or what a weight file holds."),
+    "models convert": ("lienzo.tasks.models:ConvertModel", "Turn any known checkpoint into one safe file."),
+    "models verify": ("lienzo.tasks.models:VerifyModels", "Check that model files are whole and unchanged."),
+    "data build art": ("lienzo.tasks.data_build:BuildArt", "Build the captioned art corpus from public packages."),
+    "train bundled": ("lienzo.tasks.train_bundled:TrainBundled", "Train the models that ship with Lienzo."),
+}
+
+
+def split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The verb that the arguments begin with (longest match) and the rest; None when there is none."""
+    for words in range(min(3, len(arguments)), 0, -1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return name, arguments[words:]
+    return None, arguments
+
+
+def close_to(word: str) -> list[str]:
+    """Verbs that begin with `word` or resemble it."""
+    import difflib
+
+    starting = [name for name in COMMANDS if name.split()[0] == word]
+    return starting or difflib.get_close_matches(word, COMMANDS, n=1)

@@ -1,0 +1,99 @@
+"""One command's flags, made from its `Options`: names, help, bounds and defaults come from the model's fields."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from lienzo.core.errors import BadInput
+from lienzo.core.options import Options
+
+Screen = dict[str, Any]
+
+
+def _help(field: FieldInfo) -> str:
+    text = (field.description or "").strip()
+    default = field.get_default(call_default_factory=True)
+    bounds = [
+        f"{word} {getattr(m, name)}"
+        for m in field.metadata
+        for name, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+        if hasattr(m, name)
+    ]
+    notes = []
+    if default not in (PydanticUndefined, None, "", (), []):
+        notes.append(f"default: {default}")
+    notes += bounds
+    return text + (f" [{', '.join(notes)}]" if notes else "")
+
+
+def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
+    for name, field in options.model_fields.items():
+        extra = field.json_schema_extra
+        positional = isinstance(extra, dict) and bool(extra.get("positional"))
+        kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
+        many = positional and getattr(field.annotation, "__origin__", None) is tuple
+        parameter = Parameter(
+            help=_help(field), show_default=False, negative=None, consume_multiple=True, required=field.is_required(),
+            allow_leading_hyphen=positional,
+        )  # fmt: skip
+        if many:
+            element = field.annotation.__args__[0]  # type: ignore[union-attr]
+            yield inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=Annotated[element, parameter])
+            continue
+        optional = field.annotation | None  # type: ignore[operator]
+        yield inspect.Parameter(name, kind, default=None, annotation=Annotated[optional, parameter])
+
+
+def _flag(name: str, annotation: Any, default: Any, text: str, group: str | None = None) -> inspect.Parameter:
+    """A keyword flag of the command line itself."""
+    shown = Parameter(help=text, negative="", group=group, show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, shown]
+    )
+
+
+SCREEN = (
+    _flag("json", bool, False, "Print one JSON line an event instead of bars.", "Screen"),
+    _flag("quiet", bool, False, "Print results only.", "Screen"),
+)
+
+
+def build_app(name: str, line: str, options: type[Options], then: Callable[[Options, Screen], int]) -> App:
+    """The command's own app: parses flags, validates them as `options`, calls `then(options, screen flags)`."""
+
+    def command(*positional: Any, **flags: Any) -> int:
+        screen = {key: flags.pop(key, False) for key in ("json", "quiet")}
+        preset = flags.pop("preset", None)
+        bound = command.__signature__.bind(*positional, **flags)  # type: ignore[attr-defined]
+        given = {key: value for key, value in bound.arguments.items() if value is not None and value != ()}
+        return then(options.make(preset, **given), screen)
+
+    parameters = list(_parameters(options))
+    order: dict[Any, int] = {inspect.Parameter.POSITIONAL_ONLY: 0, inspect.Parameter.VAR_POSITIONAL: 1}
+    if options.presets:
+        choices = Literal[tuple(options.presets)]  # type: ignore[valid-type]
+        text = "A named set of options; single options win over it."
+        parameters.append(_flag("preset", choices | None, None, text))
+    parameters = sorted([*parameters, *SCREEN], key=lambda p: order.get(p.kind, 2))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = inspect.getdoc(options) or line
+    app = App(name=f"lienzo {name}", help_format="plaintext", version_flags=[], result_action="return_value")
+    app.default(command)
+    return app
+
+
+def parse_and_run(app: App, arguments: list[str]) -> int:
+    """Run the app; a wrong flag or value becomes one `BadInput` sentence."""
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        text = " ".join(str(error).split())
+        raise BadInput(text if text.endswith((".", "?")) else f"{text}.") from error
+    return int(result or 0)

@@ -1,0 +1,117 @@
+"""Events on a terminal: bars with pace and time left, notes, tables, previews; or one JSON line an event."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from lienzo.core.events import Checkpoint, Event, Metric, Note, Picture, Preview, Progress, Table, to_json
+from lienzo.core.text import printable
+
+
+def print_json(events: Iterator[Event], out: TextIO) -> None:
+    """One JSON object a line, flushed at once."""
+    for event in events:
+        out.write(json.dumps(to_json(event), ensure_ascii=False, default=str) + "\n")
+        out.flush()
+
+
+def print_plain(events: Iterator[Event], out: TextIO) -> None:
+    """Results only: picture paths, tables and figures; warnings go to standard error."""
+    for event in events:
+        line = result_line(event)
+        if line:
+            print(line, file=out, flush=True)
+        elif isinstance(event, Note) and event.level == "warning":
+            print(event.text, file=sys.stderr)  # noqa: T201
+
+
+def result_line(event: Event) -> str:
+    """What a result looks like in plain text; empty for events that are not results."""
+    if isinstance(event, Picture) and event.path:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
+        return f"{event.path}  (seed {event.seed}{', ' + scores if scores else ''})"
+    if isinstance(event, Metric):
+        return f"{event.name}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}"
+    if isinstance(event, Table):
+        rows = [event.columns, *event.rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(event.columns))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return ""
+
+
+class Live:
+    """A rich display on standard error; results go to standard output so that they can be piped."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self.console = Console(stderr=True)
+        self.out = Console(soft_wrap=True, highlight=False)
+        self.bars = Bars(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+        )
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, events: Iterator[Event]) -> None:
+        with self.bars:
+            for event in events:
+                self.show(event)
+
+    def show(self, event: Event) -> None:
+        """Draw one event."""
+        if isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, Preview):
+            self._preview(event)
+        elif isinstance(event, Note):
+            colour = "yellow" if event.level == "warning" else "dim"
+            self.bars.print(f"[{colour}]{_safe(event.text)}[/]")
+        elif isinstance(event, Checkpoint):
+            self.bars.print(f"[dim]saved {_safe(event.path)} after {event.images_seen} items[/]")
+        elif isinstance(event, Table):
+            self._table(event)
+        elif isinstance(event, Metric) and event.images_seen is not None:
+            self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
+        elif line := result_line(event):
+            self.out.print(_safe(line))
+
+    def _progress(self, event: Progress) -> None:
+        pace = event.seconds_per_unit
+        text = f"{1 / pace:.0f} {event.unit}s/s" if 0 < pace < 0.1 else f"{pace:.2f} s/{event.unit}"
+        if event.stage not in self.tasks:
+            self.tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, pace=text)
+        self.bars.update(self.tasks[event.stage], completed=event.done, total=event.total, pace=text)
+
+    def _preview(self, event: Preview) -> None:
+        from lienzo.imaging.terminal import show_inline
+
+        if sys.stderr.isatty():
+            show_inline(event.image, sys.stderr)
+
+    def _table(self, event: Table) -> None:
+        from rich.table import Table as Grid
+
+        grid = Grid(title=event.title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+        for column in event.columns:
+            grid.add_column(column)
+        for row in event.rows:
+            grid.add_row(*(_safe(cell) for cell in row))
+        self.out.print(grid)
+
+
+def _safe(text: str) -> str:
+    """Text without control characters and with rich's brackets escaped: prompts and file names are data."""
+    from rich.markup import escape
+
+    return escape("\n".join(printable(line) for line in text.split("\n")))

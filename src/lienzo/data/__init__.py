@@ -1,0 +1,1 @@
+"""Data sets: shards, the built-in corpus of drawings and the readers of the packages it is made from."""

@@ -1,0 +1,136 @@
+"""The words of prompts and captions in English, Spanish and Russian: styles, colours and sentence templates."""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+from dataclasses import dataclass
+
+LANGUAGES = ("en", "es", "ru")
+
+
+@dataclass(frozen=True)
+class Style:
+    """A drawing style: its words by language (the first is the caption's); `filter` styles are painted afterwards."""
+
+    name: str
+    en: tuple[str, ...]
+    es: tuple[str, ...]
+    ru: tuple[str, ...]
+    filter: bool = False
+
+    def words(self, language: str) -> tuple[str, ...]:
+        """The style's phrases in `en`, `es` or `ru`."""
+        return {"en": self.en, "es": self.es, "ru": self.ru}[language]
+
+
+STYLES: dict[str, Style] = {
+    style.name: style
+    for style in (
+        Style("soft shaded", ("soft shaded", "shaded"), ("sombreado suave", "sombreado"), ("мягкие тени", "с тенями")),
+        Style("glossy 3d", ("glossy 3d", "3d", "glossy"), ("3d brillante", "brillante"), ("глянцевый 3d", "глянцевый")),
+        Style("flat", ("flat",), ("plano",), ("плоский",)),
+        Style("simple", ("simple",), ("sencillo", "simple"), ("простой",)),
+        Style("classic", ("classic",), ("clásico",), ("классический",)),
+        Style("outlined", ("outlined", "outline"), ("con contorno", "delineado"), ("контурный",)),
+        Style("blob", ("blob", "old android"), ("gota",), ("капля",)),
+        Style("retro", ("retro",), ("retro",), ("ретро",)),
+        Style("line icon", ("line icon", "icon"), ("icono de líneas", "icono"), ("линейная иконка", "иконка")),
+        Style("black silhouette", ("black silhouette", "silhouette"), ("silueta negra", "silueta"), ("силуэт",)),
+        Style("clip art", ("clip art", "clipart"), ("clip art",), ("клипарт",)),
+        Style("watercolor", ("watercolor", "watercolour", "aquarelle"), ("acuarela",), ("акварель", "акварелью"), True),
+        Style(
+            "oil painting",
+            ("oil painting", "oil paint", "in oil", "oil"),
+            ("pintura al óleo", "al óleo", "óleo"),
+            ("масляная живопись", "масляными красками", "маслом", "масло"),
+            True,
+        ),
+        Style(
+            "pencil",
+            ("pencil drawing", "pencil sketch", "pencil", "sketch"),
+            ("dibujo a lápiz", "a lápiz", "lápiz", "boceto"),
+            ("рисунок карандашом", "карандашом", "карандаш", "набросок"),
+            True,
+        ),
+        Style(
+            "pixel art",
+            ("pixel art", "pixelated", "8 bit"),
+            ("arte de píxeles", "pixel art", "píxeles"),
+            ("пиксель арт", "пиксельный"),
+            True,
+        ),
+        Style("mosaic", ("mosaic",), ("mosaico",), ("мозаика", "мозаикой"), True),
+        Style("stained glass", ("stained glass",), ("vitral", "vidriera"), ("витраж",), True),
+        Style("pointillism", ("pointillism", "pointillist"), ("puntillismo", "puntillista"), ("пуантилизм",), True),
+    )
+}
+
+COLOURS: dict[str, dict[str, tuple[str, ...]]] = {
+    "red": {"en": ("red",), "es": ("rojo", "roja"), "ru": ("красный", "красная", "красное")},
+    "orange": {"en": ("orange",), "es": ("naranja",), "ru": ("оранжевый", "оранжевая", "оранжевое")},
+    "yellow": {"en": ("yellow",), "es": ("amarillo", "amarilla"), "ru": ("жёлтый", "жёлтая", "желтый", "жёлтое")},
+    "green": {"en": ("green",), "es": ("verde",), "ru": ("зелёный", "зелёная", "зеленый", "зелёное")},
+    "blue": {"en": ("blue",), "es": ("azul",), "ru": ("синий", "синяя", "голубой", "синее")},
+    "purple": {
+        "en": ("purple", "violet"),
+        "es": ("morado", "morada", "violeta"),
+        "ru": ("фиолетовый", "фиолетовая", "фиолетовое"),
+    },
+    "pink": {"en": ("pink",), "es": ("rosa", "rosado", "rosada"), "ru": ("розовый", "розовая", "розовое")},
+    "brown": {"en": ("brown",), "es": ("marrón", "café"), "ru": ("коричневый", "коричневая", "коричневое")},
+    "white": {"en": ("white",), "es": ("blanco", "blanca"), "ru": ("белый", "белая", "белое")},
+    "black": {"en": ("black",), "es": ("negro", "negra"), "ru": ("чёрный", "чёрная", "черный", "чёрное")},
+    "gray": {"en": ("gray", "grey"), "es": ("gris",), "ru": ("серый", "серая", "серое")},
+}
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "en": ("{}", "a {}", "a drawing of a {}", "an icon of a {}", "a picture of a {}", "the {}", "one {}"),
+    "es": ("{}", "un {}", "una {}", "un dibujo de un {}", "un icono de {}", "una imagen de {}"),
+    "ru": ("{}", "рисунок {}", "изображение: {}", "картинка {}", "иконка {}"),
+}
+STYLED: dict[str, tuple[str, ...]] = {
+    "en": ("{text}, {style}", "{text} in {style} style", "a {style} drawing of {text}", "{style} {text}"),
+    "es": ("{text}, {style}", "{text} en estilo {style}", "dibujo {style} de {text}"),
+    "ru": ("{text}, {style}", "{text} в стиле {style}", "{style}: {text}"),
+}
+
+
+def coloured(name: str, colour: str, language: str, rng: random.Random) -> str:
+    """`name` with a colour word where the language puts it: before it, but after it in Spanish."""
+    word = rng.choice(COLOURS[colour][language])
+    return f"{name} {word}" if language == "es" else f"{word} {name}"
+
+
+def plain(text: str) -> str:
+    """Lower case, compatibility-folded, single spaces: the form in which words are compared."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).lower().replace("-", " ")).strip()
+
+
+def find_style(text: str) -> tuple[str, Style | None]:
+    """Split a prompt into its subject and the style named in it.
+
+    The longest style phrase of any language wins, together with the comma or the words around it that belong to
+    it ("in ... style", "a ... drawing of"). A text that is nothing but a style keeps its words.
+
+    Returns:
+        The text without the style phrase, and the style or None.
+    """
+    low = plain(text)
+    found = [
+        (len(word), word, style)
+        for style in STYLES.values()
+        for language in LANGUAGES
+        for word in map(plain, style.words(language))
+        if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", low)
+    ]
+    if not found:
+        return text, None
+    _, word, style = max(found, key=lambda item: item[0])
+    named = rf"(?<!\w){re.escape(word)}(?!\w)"
+    before = r"(?:,\s*|\b(?:in|en) (?:a |an )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas )?"
+    of = r"(?: (?:drawing|painting|picture|icon|sketch))?(?: of| de)\b"
+    around = rf"(?:\ba |\ban |\bun |\buna )?{named}{of}|{before}{named}(?: style| стиль)?"
+    rest = re.sub(r"\s+", " ", re.sub(around, " ", low, count=1)).strip(" ,.;:")
+    return (rest or text), style

@@ -1,0 +1,128 @@
+"""The bundled text-to-picture model: an MLP that diffuses linear codes, conditioned on a sentence and a style.
+
+Flow matching (Lipman et al. 2023, arXiv 2210.02747) with a prediction of the clean code, adaptive layer norm
+conditioning (Peebles and Xie 2023, arXiv 2212.09748) of low rank, classifier-free guidance (Ho and Salimans 2022,
+arXiv 2207.12598) by learned null vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lienzo.diffusion.linear_code import LinearCode
+from lienzo.nn.loading import fill_exactly
+
+
+def fourier(t: Tensor, width: int) -> Tensor:
+    """Sines and cosines (B, width) of numbers (B,), wavelengths from 1/4 to 2 pi on a log scale."""
+    rates = torch.exp(torch.linspace(math.log(1.0), math.log(4 * 2 * math.pi), width // 2, device=t.device))
+    angle = t.float()[:, None] * rates
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+class Block(nn.Module):
+    """A residual MLP block with adaptive layer norm through a low-rank bottleneck; starts as the identity."""
+
+    def __init__(self, width: int, hidden: int, condition: int, rank: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        spread = nn.Linear(rank, 3 * width)
+        nn.init.zeros_(spread.weight)
+        nn.init.zeros_(spread.bias)
+        self.modulate = nn.Sequential(nn.Linear(condition, rank), spread)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift, scale, gate = self.modulate(condition).chunk(3, -1)
+        hidden = self.norm(x) * (1 + scale) + shift
+        return x + gate * self.down(F.gelu(self.up(hidden)))
+
+
+class CodePainter(nn.Module):
+    """Predicts the clean code from a noisy one.
+
+    Args:
+        size: side of the pictures in pixels.
+        length: numbers in a code.
+        width, hidden, blocks: of the residual MLP.
+        rank: of the adaptive layer norm.
+        text_dim: length of the sentence vectors.
+        styles: names of the styles it knows; index `len(styles)` stands for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 64,
+        length: int = 512,
+        width: int = 384,
+        hidden: int = 768,
+        blocks: int = 6,
+        rank: int = 32,
+        text_dim: int = 384,
+        styles: Sequence[str] = (),
+    ):
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "size": size,
+            "length": length,
+            "width": width,
+            "hidden": hidden,
+            "blocks": blocks,
+            "rank": rank,
+            "text_dim": text_dim,
+            "styles": list(styles),
+        }
+        condition = 256
+        self.first_stage = LinearCode(size, length)
+        self.enter = nn.Linear(length, width)
+        self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
+        self.text = nn.Sequential(nn.Linear(text_dim, condition), nn.GELU(), nn.Linear(condition, condition))
+        self.style = nn.Embedding(len(styles) + 1, condition)
+        self.no_text = nn.Parameter(torch.zeros(condition))
+        self.blocks = nn.ModuleList(Block(width, hidden, condition, rank) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, length)
+
+    @property
+    def no_style(self) -> int:
+        """The style index that stands for none."""
+        return self.style.num_embeddings - 1
+
+    def forward(self, x: Tensor, t: Tensor, *, text: Tensor, style: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The clean code.
+
+        Args:
+            x: noisy codes (B, K), (1 - t) clean + t noise.
+            t: (B,) in [0, 1], 1 is pure noise.
+            text: sentence vectors (B, text_dim).
+            style: (B,) style indices.
+            keep: (B,) bool, false where the sentence is replaced by the null sentence.
+        """
+        sentence = self.text(text * text.shape[-1] ** 0.5)
+        if keep is not None:
+            sentence = torch.where(keep[:, None], sentence, self.no_text.to(sentence.dtype))
+        condition = F.silu(self.time(fourier(t, 64)) + sentence + self.style(style))
+        hidden = self.enter(x)
+        for block in self.blocks:
+            hidden = block(hidden, condition)
+        return self.leave(self.norm(hidden)).float()
+
+
+def detect(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is a `CodePainter`."""
+    return {"first_stage.basis", "no_text", "leave.weight"} <= state.keys()
+
+
+def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> CodePainter:
+    """The network in evaluation mode. Raises `BadWeights` when keys or shapes do not fit."""
+    with torch.device("meta"):  # a file's configuration costs no memory before its tensors are known to fit
+        model = CodePainter(**(config or {}))
+    return fill_exactly(model, state, "a code painter").eval().requires_grad_(False)

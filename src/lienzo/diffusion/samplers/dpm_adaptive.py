@@ -1,0 +1,100 @@
+"""DPM-Solver with adaptive steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lienzo.core.errors import BadInput
+from lienzo.diffusion.denoiser import Model, spread
+from lienzo.diffusion.samplers.dpm_solver import eps_at, first_order, second_order, third_order
+from lienzo.diffusion.samplers.steps import Step, denoise, level
+from lienzo.nn.noise import Noise
+
+SMALLEST_STEP = 1e-6  # in log sigma; what is smaller is accepted, as rounding may keep the error up
+SAFETY = 0.81  # a try is kept if the next step need not be shorter than this share of it
+
+
+def sample_dpm_adaptive(
+    model: Model,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    order: Literal[2, 3] = 3,
+    rtol: float = 0.05,
+    atol: float = 0.0078,
+    h_init: float = 0.05,
+    eta: float = 0.0,
+    s_noise: float = 1.0,
+    control: Literal["picture", "batch"] = "picture",
+    noise: Noise = torch.randn_like,
+) -> Iterator[Step]:
+    """DPM-Solver-12 and -23 (Lu et al. 2022a): steps as long as the tolerance allows, whatever their number.
+
+    Of `sigmas` only the ends count. Where they end with 0, the smallest other one is the end of the solver and one
+    call removes what is left. A try costs `order` calls; a step is yielded when any picture moves on.
+
+    Args:
+        order: of the solver.
+        rtol, atol: tolerated error, relative and absolute, of a pixel in one step.
+        h_init: the first step, in log sigma.
+        eta: share of the DDPM noise; 0 is deterministic.
+        s_noise: deviation of the noise.
+        control: ``picture`` gives each picture its own steps, so that it is the same alone or in a batch; ``batch``
+            shares one error among all of them, as k-diffusion does.
+    """
+    levels = [value for value in sigmas.double().tolist() if value > 0]
+    last = -math.log(levels[-1])
+    s = -level(x, levels[0]).log()  # the time of each picture, -log sigma, (B,)
+    h = torch.full_like(s, h_init)
+    previous, index = x, 0
+    while bool((moving := s < last - 1e-5).any()):
+        t = (s + h).clamp(max=last)
+        down, up = _split(s, t, last, eta)
+        eps = eps_at(model, x, s)
+        denoised = x - spread((-s).exp(), x) * eps
+        if order == 2:
+            low, high = first_order(x, eps, s, down), second_order(model, x, eps, s, down)[0]
+        else:
+            low, inner = second_order(model, x, eps, s, down, r=1 / 3)
+            high = third_order(model, x, eps, s, down, inner)
+        factor = _error(low, high, previous, rtol, atol, control).reciprocal() ** (1 / (1.5 if eta else order))
+        factor = 1 + (factor - 1).atan()
+        kept = ((factor >= SAFETY) | (h < SMALLEST_STEP)) & moving
+        h = h * factor
+        # Alone or in a batch a picture must draw once a try, so noise may not depend on who keeps the step.
+        if eta and (control == "picture" or bool(kept.any())):
+            high = high + noise(x) * spread(s_noise * up, x)
+        moves = kept.view(-1, *[1] * (x.ndim - 1))
+        x, previous, s = torch.where(moves, high, x), torch.where(moves, low, previous), torch.where(kept, t, s)
+        if bool(kept.any()):
+            yield Step(index, (-s).exp().max().item(), x, denoised)
+            index += 1
+    if len(levels) < len(sigmas):
+        x = denoise(model, x, levels[-1])
+        yield Step(index, 0.0, x, x)
+
+
+def _split(s: Tensor, t: Tensor, last: float, eta: float) -> tuple[Tensor, Tensor]:
+    """The time to flow to and the noise to add, each (B,), so that both end at time t; see `steps.ancestral`."""
+    if not eta:
+        return t, torch.zeros_like(t)
+    here, after = (-s).exp(), (-t).exp()
+    up = torch.minimum(after, eta * after * (1 - (after / here) ** 2).clamp(min=0).sqrt())
+    down = (-((after**2 - up**2).clamp(min=0).sqrt()).log()).clamp(max=last)
+    return down, (after**2 - (-down).exp() ** 2).clamp(min=0).sqrt()
+
+
+def _error(low: Tensor, high: Tensor, previous: Tensor, rtol: float, atol: float, control: str) -> Tensor:
+    """The root mean square, (B,), of what two orders differ by, in units of the tolerance."""
+    tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=atol)
+    error = ((low - high) / tolerance).flatten(1).pow(2).mean(1).to(torch.promote_types(low.dtype, torch.float32))
+    if not bool(error.isfinite().all()):
+        raise BadInput(
+            "The sampler 'dpm_adaptive' met numbers that are not finite; the model or its guidance diverges."
+        )
+    return (error.mean().expand_as(error) if control == "batch" else error).sqrt() + 1e-8

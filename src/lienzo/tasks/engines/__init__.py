@@ -1,0 +1,38 @@
+"""Engines turn a wish into a denoiser over their own latents: one file a family of generators.
+
+`ENGINES` maps the class of a network to the engine that paints with it; a new generator is one file and one row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lienzo.core.errors import BadInput
+from lienzo.core.tables import Names
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from lienzo.tasks.create import Create
+    from lienzo.tasks.engines.base import Engine
+
+ENGINES = Names(
+    "engine",
+    {
+        "CodePainter": "lienzo.tasks.engines.painter:open_painter",
+        "Adm": "lienzo.tasks.engines.adm:open_adm",
+    },
+)
+
+
+def engine_for(model: nn.Module, options: Create, device: torch.device) -> Engine:
+    """The engine of a network.
+
+    Raises:
+        BadInput: the network does not generate pictures.
+    """
+    kind = type(model).__name__
+    if kind not in ENGINES:
+        raise BadInput(f"'{options.model}' is a {kind}, which does not paint; choose painter or an ADM checkpoint.")
+    return ENGINES.load(kind)(model, options, device)

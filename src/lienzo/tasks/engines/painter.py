@@ -1,0 +1,99 @@
+"""The bundled painter as an engine: sentence vectors, a style, linear codes, and the refiner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lienzo.core.errors import BadInput
+from lienzo.diffusion.code_painter import CodePainter
+from lienzo.diffusion.denoiser import FlowDenoiser
+from lienzo.diffusion.sigmas import flow
+from lienzo.guidance.steer import classifier_free
+from lienzo.tasks.create import Create
+from lienzo.tasks.engines.base import Latents, Model, Wish
+from lienzo.weights.models import load_model
+from lienzo.weights.store import resolve
+
+FIRST_TIME = 0.985  # flow time of the first step; at 1 the noise level would be infinite
+DEFAULT_STYLE = "soft shaded"
+
+
+class PainterEngine:
+    """Paints with a `CodePainter`.
+
+    Args:
+        model: the network.
+        device: where to compute.
+        refine: whether drawings are cleaned by the bundled refiner.
+    """
+
+    steps = 10
+    sampler = "euler"
+    conditional = True
+
+    def __init__(self, model: CodePainter, device: torch.device, refine: bool = True):
+        self.model = model.to(device)
+        self.device = device
+        self.size = model.config["size"]
+        self.models: tuple[str, ...] = ("sentence", "refiner") if refine else ("sentence",)
+        self.read: Callable[[Sequence[str]], Tensor] = load_model(resolve("sentence"), device)
+        self.refiner = load_model(resolve("refiner"), device) if refine else None
+        code = self.model.first_stage
+        self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
+
+    def _finish(self, codes: Tensor) -> Tensor:
+        picture = self.latents.decode(codes).clamp(-1, 1)
+        return picture if self.refiner is None else self.refiner(picture).clamp(-1, 1)
+
+    def sigmas(self, steps: int) -> Tensor:
+        """Even steps in flow time t, as noise levels t / (1 - t)."""
+        return flow(steps, t_max=FIRST_TIME).float()
+
+    def style_index(self, name: str | None) -> int:
+        """The network's index of a style; `DEFAULT_STYLE` for None.
+
+        Raises:
+            BadInput: the network knows no such style.
+        """
+        styles = self.model.config["styles"]
+        if name is None:
+            return styles.index(DEFAULT_STYLE) if DEFAULT_STYLE in styles else self.model.no_style
+        if name not in styles:
+            raise BadInput(f"The painter has no style '{name}'; it has {', '.join(styles)}.")
+        return styles.index(name)
+
+    def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
+        wanted, unwanted = self._vectors(wish)
+        style = torch.full((count,), self.style_index(wish.style), device=self.device)
+        everywhere = torch.ones(count, dtype=torch.bool, device=self.device)
+        cond = {"text": wanted.expand(count, -1), "style": style, "keep": everywhere}
+        if unwanted is None:
+            uncond = {"text": cond["text"], "style": style, "keep": ~everywhere}
+        else:
+            uncond = {"text": unwanted.expand(count, -1), "style": style, "keep": everywhere}
+        return classifier_free(FlowDenoiser(self.model, prediction="x0"), cond, uncond, guidance, joined=True)
+
+    def _vectors(self, wish: Wish) -> tuple[Tensor, Tensor | None]:
+        """Unit vectors (1, D) of what is wanted and of what is not (None where nothing is unwanted)."""
+        wanted = [(text, weight) for text, weight in wish.subjects if weight > 0]
+        unwanted = [(text, -weight) for text, weight in wish.subjects if weight < 0]
+        if wish.negative.strip():
+            unwanted.append((wish.negative, 1.0))
+        if not wanted:
+            raise BadInput("Every prompt has a negative weight; say also what the picture should show.")
+        with torch.no_grad():
+            return self._mean(wanted), self._mean(unwanted) if unwanted else None
+
+    def _mean(self, texts: list[tuple[str, float]]) -> Tensor:
+        vectors = self.read([text for text, _ in texts])
+        weights = torch.tensor([[weight] for _, weight in texts], device=vectors.device)
+        return F.normalize((vectors * weights).sum(0, keepdim=True), dim=-1)
+
+
+def open_painter(model: CodePainter, options: Create, device: torch.device) -> PainterEngine:
+    """The painter as `create` asks for it."""
+    return PainterEngine(model, device, options.refine)

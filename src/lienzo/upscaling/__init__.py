@@ -1,0 +1,1 @@
+"""Making pictures larger or cleaner: SwinIR, its training recipe, and tiles without seams."""

@@ -77,6 +77,8 @@ def options_of(golden: Golden, case: str) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {"eta": float(eta)} if eta else {}
     if match := re.fullmatch(r"(dpmpp_2m_sde)_(heun|midpoint)", name):
         name, options["solver"] = match.groups()
+    if name == "dpmpp_sde":  # the file's noise is used as it is drawn
+        options["path"] = "independent"
     return name, options | golden.config.get(name, {})
 
 

@@ -51,7 +51,7 @@ def test_blur_widens_a_point_by_its_sigmas() -> None:
 
 @pytest.mark.parametrize("quality", [10, 50, 90])
 def test_jpeg_loses_what_a_real_jpeg_loses(quality: int) -> None:
-    """The same error as Pillow's encoder leaves, to a few tenths of a grey level of 255, and nearly the same picture."""
+    """Far nearer to what Pillow's encoder leaves than that is to the picture itself."""
     buffer = io.BytesIO()
     Image.fromarray(as_bytes(drawing())).save(buffer, "JPEG", quality=quality)
     real = torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1)[None] / 255

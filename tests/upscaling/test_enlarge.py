@@ -42,12 +42,14 @@ def test_small_pictures_pass_at_once_and_are_clamped() -> None:
 def test_the_network_stays_in_its_mode_and_no_gradient_leaks() -> None:
     model = network().train()
     images = torch.rand(1, 3, 20, 20, requires_grad=True)
+    seen = []
     for event in enlarge(model, images, tile=8, overlap=4):
         assert torch.is_grad_enabled()
         assert model.training
-    assert isinstance(event, Enlarged)
-    assert not event.images.requires_grad
-    torch.testing.assert_close(event.images, final(model, images, tile=8, overlap=4), atol=0, rtol=0)
+        seen.append(event)
+    assert isinstance(seen[-1], Enlarged)
+    assert not seen[-1].images.requires_grad
+    torch.testing.assert_close(seen[-1].images, final(model, images, tile=8, overlap=4), atol=0, rtol=0)
 
 
 def test_tiles_bound_what_the_network_gets() -> None:

@@ -20,7 +20,7 @@ def discs(count: int, size: int = 64) -> np.ndarray:
     pictures = np.ones((count, size, size, 3))
     for picture in pictures:
         for _ in range(4):
-            cy, cx, radius = rng.uniform(0, size, 2).tolist() + [rng.uniform(5, 20)]
+            cy, cx, radius = [*rng.uniform(0, size, 2).tolist(), rng.uniform(5, 20)]
             inside = np.clip(radius - np.hypot(y - cy, x - cx) + 0.5, 0, 1)[..., None]
             picture[:] = picture * (1 - inside) + inside * rng.uniform(0, 1, 3)
     return (pictures * 255).round().astype(np.uint8)
@@ -66,8 +66,9 @@ def test_other_heads_are_left_alone() -> None:
     assert torch.equal(start_as_interpolation(model).conv_first.weight, before)
 
 
-def test_it_learns_and_reports() -> None:
-    one = recipe()
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_it_learns_and_reports(loss: str) -> None:
+    one = recipe(loss=loss)
     torch.manual_seed(0)
     model = one.build().train()
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
@@ -106,6 +107,11 @@ def test_without_withheld_pictures_there_is_nothing_to_show() -> None:
 def test_too_small_pictures_are_refused() -> None:
     with pytest.raises(BadInput, match="at least 128 pixels"):
         recipe(crop=32)
+
+
+def test_an_unknown_loss_is_refused() -> None:
+    with pytest.raises(BadInput, match="no loss 'gan'"):
+        recipe(loss="gan")
 
 
 def test_psnr() -> None:

@@ -173,7 +173,7 @@ def test_cousins_are_not_taken_for_swinir() -> None:
     hat = {**state, "layers.0.residual_group.blocks.0.conv_block.cab.0.weight": torch.zeros(1)}
     assert not detect(hat)
     assert not detect({"conv_first.weight": torch.zeros(8, 3, 3, 3)})
-    with pytest.raises(BadWeights, match="unexpected key layers.0.residual_group.blocks.0.conv_block"):
+    with pytest.raises(BadWeights, match=r"unexpected key layers\.0\.residual_group\.blocks\.0\.conv_block"):
         load(hat)
 
 

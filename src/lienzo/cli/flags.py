@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -35,13 +35,14 @@ def _help(field: FieldInfo) -> str:
 def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
     for name, field in options.model_fields.items():
         extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("hidden"):
+            continue
         positional = isinstance(extra, dict) and bool(extra.get("positional"))
         kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
         many = positional and getattr(field.annotation, "__origin__", None) is tuple
         parameter = Parameter(
-            help=_help(field), show_default=False, negative=None, consume_multiple=True, required=field.is_required(),
-            allow_leading_hyphen=positional,
-        )  # fmt: skip
+            help=_help(field), show_default=False, negative=None, consume_multiple=True, required=field.is_required()
+        )
         if many:
             element = field.annotation.__args__[0]  # type: ignore[union-attr]
             yield inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=Annotated[element, parameter])
@@ -93,6 +94,8 @@ def parse_and_run(app: App, arguments: list[str]) -> int:
     """Run the app; a wrong flag or value becomes one `BadInput` sentence."""
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        raise BadInput(f"There is no place for '{' '.join(error.unused_tokens)}'; put a sentence in quotes.") from error
     except CycloptsError as error:
         text = " ".join(str(error).split())
         raise BadInput(text if text.endswith((".", "?")) else f"{text}.") from error

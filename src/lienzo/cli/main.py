@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +12,7 @@ from importlib import import_module
 from lienzo import __version__
 from lienzo.cli.commands import COMMANDS, close_to, split_command
 from lienzo.core.errors import BadInput, LienzoError
+from lienzo.core.text import printable
 
 CANCELLED, WRONG_INPUT, BROKEN = 130, 2, 1
 
@@ -17,22 +20,32 @@ CANCELLED, WRONG_INPUT, BROKEN = 130, 2, 1
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with 0, 2 (wrong input, one sentence) or 130 (Ctrl-C)."""
     given = sys.argv[1:] if arguments is None else arguments
+    _ready_output()
     try:
         code = dispatch(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("Cancelled.", file=sys.stderr)  # noqa: T201
         code = CANCELLED
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that leaving can flush what is left
         code = BROKEN
     except LienzoError as error:
-        print(f"lienzo: {error}", file=sys.stderr)  # noqa: T201
+        print(f"lienzo: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         code = WRONG_INPUT
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"lienzo: {error.strerror or error}{where}.", file=sys.stderr)  # noqa: T201
+        print(f"lienzo: {printable(f'{error.strerror or error}{where}')}.", file=sys.stderr)  # noqa: T201
         code = WRONG_INPUT
     sys.exit(code)
+
+
+def _ready_output() -> None:
+    """Let any text be printed: where the output is closed it goes nowhere; letters it lacks are escaped."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def dispatch(given: list[str]) -> int:

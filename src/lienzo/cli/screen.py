@@ -12,9 +12,9 @@ from lienzo.core.text import printable
 
 
 def print_json(events: Iterator[Event], out: TextIO) -> None:
-    """One JSON object a line, flushed at once."""
+    """One JSON object a line in plain ASCII, flushed at once."""
     for event in events:
-        out.write(json.dumps(to_json(event), ensure_ascii=False, default=str) + "\n")
+        out.write(json.dumps(to_json(event), default=str) + "\n")
         out.flush()
 
 
@@ -25,18 +25,18 @@ def print_plain(events: Iterator[Event], out: TextIO) -> None:
         if line:
             print(line, file=out, flush=True)
         elif isinstance(event, Note) and event.level == "warning":
-            print(event.text, file=sys.stderr)  # noqa: T201
+            print(printable(event.text), file=sys.stderr)  # noqa: T201
 
 
 def result_line(event: Event) -> str:
-    """What a result looks like in plain text; empty for events that are not results."""
+    """A result in plain text without control characters; empty for events that are not results."""
     if isinstance(event, Picture) and event.path:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
-        return f"{event.path}  (seed {event.seed}{', ' + scores if scores else ''})"
+        return f"{printable(event.path)}  (seed {event.seed}{', ' + scores if scores else ''})"
     if isinstance(event, Metric):
         return f"{event.name}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}"
     if isinstance(event, Table):
-        rows = [event.columns, *event.rows]
+        rows = [[printable(cell) for cell in row] for row in (event.columns, *event.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(event.columns))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
     return ""
@@ -50,8 +50,8 @@ class Live:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        self.console = Console(stderr=True)
-        self.out = Console(soft_wrap=True, highlight=False)
+        self.console = Console(stderr=True, emoji=False)
+        self.out = Console(soft_wrap=True, highlight=False, emoji=False)
         self.bars = Bars(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=28),
@@ -60,6 +60,7 @@ class Live:
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
         self.tasks: dict[str, Any] = {}
 
@@ -79,7 +80,7 @@ class Live:
             self.bars.print(f"[{colour}]{_safe(event.text)}[/]")
         elif isinstance(event, Checkpoint):
             self.bars.print(f"[dim]saved {_safe(event.path)} after {event.images_seen} items[/]")
-        elif isinstance(event, Table):
+        elif isinstance(event, Table) and self.out.is_terminal:
             self._table(event)
         elif isinstance(event, Metric) and event.images_seen is not None:
             self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
@@ -102,7 +103,7 @@ class Live:
     def _table(self, event: Table) -> None:
         from rich.table import Table as Grid
 
-        grid = Grid(title=event.title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+        grid = Grid(title=_safe(event.title) or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
         for column in event.columns:
             grid.add_column(column)
         for row in event.rows:

@@ -6,6 +6,7 @@ would stay switched on in the caller while the generator sleeps. Wrap the step i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,9 +98,20 @@ Event = Progress | Preview | Picture | Metric | Checkpoint | Note | Table
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event as a JSON-ready dict with its kind under ``event``; pixels are left out."""
-    values = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "image"}
+    """The event as a JSON-ready dict with its kind under ``event``; pixels are left out.
+
+    JSON has no infinity and no "not a number": both become null.
+    """
+    values = {f.name: _finite(getattr(event, f.name)) for f in fields(event) if f.name != "image"}
     return {"event": type(event).__name__.lower(), **values}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def forward(events: Iterator[Event | Result], into: list[Result], kind: type[Result]) -> Iterator[Event]:

@@ -27,7 +27,8 @@ class Options(BaseModel):
             BadInput: with one sentence naming the field, what was given, and what would be right.
         """
         if preset is not None and preset not in cls.presets:
-            raise BadInput(f"There is no preset '{preset}'; choose one of {', '.join(cls.presets)}.")
+            there = f"choose one of {', '.join(cls.presets)}" if cls.presets else "there are none here"
+            raise BadInput(f"There is no preset '{preset}'; {there}.")
         try:
             return cls(**{**(cls.presets[preset] if preset else {}), **given})
         except ValidationError as error:
@@ -38,12 +39,15 @@ def one_sentence(error: ValidationError) -> str:
     """The first problem of a pydantic error as one sentence, without links or type codes."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"]) or "options"
-    given = first.get("input")
-    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    given = repr(first.get("input"))
+    given = given if len(given) <= 80 else f"{given[:80]}…"
+    problem = first["msg"].removeprefix("Value error, ").rstrip(".")
     if first["type"] == "extra_forbidden":
         return f"There is no option '{name}'."
     if first["type"] == "missing":
         return f"Option '{name}' is needed."
     if first["type"] in ("value_error", "assertion_error"):
         return f"{name}: {problem}."
-    return f"Option '{name}' was {given!r}; it should be {problem}."
+    if problem.startswith("Input should be "):
+        return f"Option '{name}' was {given}; it should be {problem.removeprefix('Input should be ')}."
+    return f"Option '{name}' was {given}: {problem[0].lower()}{problem[1:]}."

@@ -6,14 +6,16 @@ as in Deforum, ``0:(1.0), 10:(1.05)`` (linear between frames).
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from lienzo.core.errors import BadInput
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RUN = re.compile(rf"\[\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*\](?:\s*\*\s*(\d+))?")
-_FRAME = re.compile(rf"(\d+)\s*:\s*\(?\s*({_NUMBER})\s*\)?")
+# Each part is matched on its own and in one way only, so that no text takes longer than its length.
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_RUN = re.compile(rf"\[\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*\](?:\s*\*\s*(\d{{1,9}}))?")
+_FRAME = re.compile(rf"(\d{{1,9}})\s*:\s*(?:\(\s*({_NUMBER})\s*\)|({_NUMBER}))")
 MAX_STEPS = 1_000_000
 
 
@@ -47,18 +49,16 @@ def parse_value(text: str | float | int) -> Value:
     Raises:
         BadInput: the text is none of these.
     """
-    if isinstance(text, int | float):
-        return Value(((0.0, float(text)),))
-    text = text.strip()
+    text = str(text).strip()
     if re.fullmatch(_NUMBER, text):
-        return Value(((0.0, float(text)),))
-    if text.startswith("["):
-        return _parse_list(text)
-    if re.fullmatch(rf"{_FRAME.pattern}(?:\s*,\s*{_FRAME.pattern})*\s*,?", text):
-        return _parse_frames(text)
-    raise BadInput(
-        f"The schedule {text[:80]!r} cannot be read; write a number, '[12]*400+[4]*600' or '0:(4), 500:(12)'."
-    )
+        value = Value(((0.0, float(text)),))
+    elif text.startswith("["):
+        value = _parse_list(text)
+    else:
+        value = _parse_frames(text)
+    if not all(math.isfinite(number) for _, number in value.points):
+        raise BadInput(f"The schedule {text[:80]!r} has a number that is too large.")
+    return value
 
 
 def _parse_list(text: str) -> Value:
@@ -83,6 +83,12 @@ def _parse_list(text: str) -> Value:
 
 
 def _parse_frames(text: str) -> Value:
-    frames = sorted((int(frame), float(value)) for frame, value in _FRAME.findall(text))
+    matches = [_FRAME.fullmatch(part.strip()) for part in text.removesuffix(",").split(",")]
+    found = [match for match in matches if match is not None]
+    if len(found) < len(matches):
+        raise BadInput(
+            f"The schedule {text[:80]!r} cannot be read; write a number, '[12]*400+[4]*600' or '0:(4), 500:(12)'."
+        )
+    frames = sorted((int(match[1]), float(match[2] or match[3])) for match in found)
     last = max(frames[-1][0], 1)
     return Value(tuple((frame / last, value) for frame, value in frames), smooth=True)

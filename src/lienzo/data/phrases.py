@@ -129,8 +129,8 @@ def find_style(text: str) -> tuple[str, Style | None]:
         return text, None
     _, word, style = max(found, key=lambda item: item[0])
     named = rf"(?<!\w){re.escape(word)}(?!\w)"
-    before = r"(?:,\s*|\b(?:in|en) (?:a |an )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas )?"
+    before = r"(?:,\s*|\bin the style of (?:an? )?|\b(?:in|en) (?:an? )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas )?"
     of = r"(?: (?:drawing|painting|picture|icon|sketch))?(?: of| de)\b"
     around = rf"(?:\ba |\ban |\bun |\buna )?{named}{of}|{before}{named}(?: style| стиль)?"
     rest = re.sub(r"\s+", " ", re.sub(around, " ", low, count=1)).strip(" ,.;:")
-    return (rest or text), style
+    return (text if rest in ("", "a", "an", "the", "un", "una", "el", "la") else rest), style

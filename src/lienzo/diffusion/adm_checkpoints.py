@@ -80,6 +80,10 @@ PUBLIC: dict[str, dict[str, Any]] = {
         **_IMPROVED, "large_size": 256, "small_size": 64, "num_channels": 192, "num_res_blocks": 2,
         "class_cond": True, "noise_schedule": "linear",
     },
+    "adm-64": {
+        "image_size": 64, "num_channels": 32, "num_res_blocks": 1, "attention_resolutions": "8",
+        "num_head_channels": 32, "noise_schedule": "cosine",
+    },
 }  # fmt: skip
 """Name of a public file to its flags. Files with equal shapes (the LSUN models of guided-diffusion and the 256 px
 unconditional one; clip-diffusion-art, the KaliYuga models and the 100M LSUN ones) are found under the first name."""

@@ -160,8 +160,10 @@ def _check_option(sampler: str, option: str, value: Any, kind: Any) -> None:
     elif kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         fits, wanted = number and value >= 0 and not math.isnan(value), "a number, 0 or more"
-    else:
+    elif kind in (int, int | None):
         whole = isinstance(value, int) and not isinstance(value, bool)
         fits, wanted = (whole and value > 0) or (value is None and kind is not int), "a whole number, 1 or more"
+    else:
+        return
     if not fits:
         raise BadInput(f"Option '{option}' of the sampler '{sampler}' was {value!r}; it should be {wanted}.")

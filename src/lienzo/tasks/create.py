@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Note, Picture, Preview, Progress
-from lienzo.core.options import Options
 from lienzo.core.seeds import MAX_SEED, picture_seed
 from lienzo.core.text import printable
+from lienzo.guidance.options import GuidanceOptions
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -29,7 +29,7 @@ def _suffix(path: Path) -> Path:
     return path
 
 
-class Create(Options):
+class Create(GuidanceOptions):
     """Paint pictures for a sentence.
 
     The sentence may be English, Spanish or Russian and may name a style: "a red fox, watercolor". Everything runs
@@ -76,29 +76,23 @@ class Create(Options):
     """CLIPs that guide and rank: bundled names or files."""
     image_prompt: tuple[str, ...] = ()
     """Pictures whose content CLIP guides towards, as FILE or FILE:WEIGHT."""
-    cutn: int | None = Field(None, ge=1, le=1024)
-    """Cutouts a batch for CLIP guidance; default 16."""
-    cutn_batches: int | None = Field(None, ge=1, le=256)
-    """Batches of cutouts a step; default 1."""
-    clip_mode: Literal["estimate", "through"] = "estimate"
-    """CLIP's gradient by the denoised estimate (fast) or through the whole network (the original procedure)."""
-    clip_scale: float | None = Field(None, ge=0)
-    """CLIP guidance scale of the original procedure (5000 there), with its gradient clamp, in place of
-    --clip-guidance."""
-    tv_scale: float = Field(0.0, ge=0)
-    """Strength of total variation in CLIP guidance."""
-    range_scale: float = Field(0.0, ge=0)
-    """Strength against colours out of range in CLIP guidance."""
-    saturation_scale: float = Field(0.0, ge=0)
-    """Strength against excess of colour in CLIP guidance."""
-    symmetry_scale: float = Field(0.0, ge=0)
-    """Strength of mirror symmetry in CLIP guidance."""
+    clip_step: Literal["share", "original"] = "share"
+    """Size of CLIP's step: a share of the picture's own size, or, as in the original procedure, what the scales and the
+    clamp make of the gradient, times --clip-guidance (there 1)."""
+    secondary: str | None = None
+    """Small network for --mode secondary (disco-diffusion's secondary_model_imagenet_2)."""
+    cutn: int = Field(16, ge=1, le=1024)
+    """Cutouts a batch for CLIP guidance (30 in clip-diffusion-art)."""
+    cutn_batches: int = Field(1, ge=1, le=256)
+    """Batches of cutouts a step, whose gradients are averaged (4 in clip-diffusion-art)."""
+    off_share: float = Field(0.1, ge=0, le=1)
+    """Share of the run, at its end, that CLIP does not guide."""
+    relative_step: float = Field(0.0, ge=0, le=10, json_schema_extra={"hidden": True})
+    """Set from --clip-guidance."""
     init: Path | None = None
     """Picture to start from."""
     skip: float = Field(0.5, ge=0, lt=1)
     """Share of the steps skipped with --init: 0 ignores the picture's detail, 0.9 hardly changes it."""
-    init_scale: float = Field(0.0, ge=0)
-    """Strength of staying near --init in CLIP guidance."""
     mask: Path | None = None
     """With --init: white is painted anew, black stays."""
     refine: bool = True
@@ -135,17 +129,18 @@ def run(options: Create) -> Iterator[Event]:
     for note in easel.notes:
         yield Note(note)
     done: list[Picture] = []
-    preview = preview_path(options.out)
+    preview = preview_path(options.out) if options.previews else None
     try:
         for event in easel.pictures():
-            if isinstance(event, Preview):
+            if isinstance(event, Preview) and preview is not None:
                 save_preview(event, preview)
             if isinstance(event, Picture):
                 event = save(event, options)
                 done.append(event)
             yield event
     finally:
-        preview.unlink(missing_ok=True)
+        if preview is not None:
+            preview.unlink(missing_ok=True)
     if len(done) > 1:
         yield from save_grid(done, options)
 
@@ -157,6 +152,8 @@ def check_target(options: Create) -> None:
         raise BadInput(f"The folder '{printable(str(parent))}' does not exist; create it or choose another --out.")
     if options.mask and not options.init:
         raise BadInput("--mask says which part of --init is painted anew; give --init too.")
+    if options.mode == "secondary" and not options.secondary:
+        raise BadInput("--mode secondary needs the small network; name its file with --secondary.")
     if not options.overwrite:
         for path in [target(options, i) for i in range(options.n)]:
             if path.exists():

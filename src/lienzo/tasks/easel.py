@@ -15,8 +15,11 @@ from lienzo import __version__
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Picture, Preview, Progress
 from lienzo.core.seeds import derived_seed
+from lienzo.core.text import printable
 from lienzo.data.phrases import STYLES, find_style
+from lienzo.diffusion.denoiser import VDenoiser
 from lienzo.diffusion.sampling import sample
+from lienzo.diffusion.secondary import SecondaryModel
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.prompts import Prompt, parse_prompts
 from lienzo.guidance.steer import masked, steer
@@ -35,6 +38,7 @@ from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve, sha256
 
 BEHAVIOUR = 1  # rises when the same recipe would make another picture
+OUTSIDE = ("out", "overwrite", "previews", "metadata", "n", "device")  # options that do not change a picture
 
 
 def read_wish(options: Create) -> Wish:
@@ -68,11 +72,18 @@ class Easel:
         self.first = int(self.steps * options.skip) if self.init is not None else 0
         self.judges: Judges = open_perceptors(options.clip, device)
         self.upscaler: Upscaler | None = open_upscaler(options.upscaler, device)
+        if self.upscaler is not None and self.upscaler.scale < 2:
+            raise BadInput(f"'{self.upscaler.path.stem}' mends pictures and does not enlarge; see lienzo upscale.")
+        if options.secondary and engine.latents.encode is not None:
+            raise BadInput("--secondary needs a model that paints in pixels; the painter paints in codes.")
+        self.secondary = open_secondary(options.secondary, device)
         self.models = {"model": path} | {name: resolve(name) for name in engine.models}
-        self.models |= {f"clip {name}": resolve(name) for name in options.clip}
+        self.models |= {f"clip {path.stem}": path for path in map(resolve, options.clip)}
+        if options.secondary:
+            self.models["secondary"] = resolve(options.secondary)
         if self.upscaler is not None:
             self.models["upscaler"] = self.upscaler.path
-        if not engine.conditional and not (options.clip_guidance or options.clip_scale):
+        if not engine.conditional and not options.clip_guidance:
             self.notes.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
         if self.wish.filter:
             self.notes.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
@@ -90,9 +101,16 @@ class Easel:
         """The guided denoiser of a batch."""
         options = self.options
         model = self.engine.denoiser(self.wish, len(seeds), options.guidance)
-        if options.clip_guidance or options.clip_scale:
+        if options.clip_guidance:
             guide = self.judges.guide(self._guidance(), self._prompts(), seeds, self.init)
-            model = steer(model, guide, decode=self._decode(), sigmas=self.sigmas)
+            model = steer(
+                model,
+                guide,
+                scale=1.0 if options.clip_step == "share" else options.clip_guidance,
+                secondary=self.secondary,
+                decode=self._decode(),
+                sigmas=self.sigmas,
+            )
         if self.mask is not None and self.init is not None:
             if self.engine.latents.encode is not None:
                 raise BadInput("--mask needs a model that paints in pixels; the painter paints in codes.")
@@ -103,22 +121,18 @@ class Easel:
         return self.engine.latents.decode if self.engine.latents.encode is not None else None
 
     def _guidance(self) -> GuidanceOptions:
-        o = self.options
-        given: dict[str, Any] = {
-            "mode": o.clip_mode, "cutn": o.cutn or 16, "cutn_batches": o.cutn_batches or 1, "tv_scale": o.tv_scale,
-            "range_scale": o.range_scale, "saturation_scale": o.saturation_scale, "init_scale": o.init_scale,
-            "symmetry_scale": o.symmetry_scale, "look_at": "blend" if o.clip_scale else "denoised",
-        }  # fmt: skip
-        if o.clip_scale:
-            return GuidanceOptions.make(**given, clip_guidance_scale=o.clip_scale)
-        return GuidanceOptions.make(**given, relative_step=o.clip_guidance, off_share=0.1)
+        """The guidance half of the options, with CLIP's step as asked for."""
+        given = self.options.model_dump(include=set(GuidanceOptions.model_fields))
+        if self.options.clip_step == "share":
+            given["relative_step"] = self.options.clip_guidance
+        return GuidanceOptions.make(**given)
 
     def _prompts(self) -> list[Prompt]:
         texts = [Prompt(text, weight) for text, weight in self.wish.subjects]
-        images = [
-            Prompt(p.text, p.weight, image=True) for text in self.options.image_prompt for p in parse_prompts(text)
-        ]
-        return texts + images
+        return texts + self._image_prompts()
+
+    def _image_prompts(self) -> list[Prompt]:
+        return [p for text in self.options.image_prompt for p in parse_prompts(text, image=True)]
 
     def start(self, noise: PictureNoise, count: int) -> Tensor:
         """Noisy latents of the first step: pure noise, or the init picture under noise."""
@@ -190,15 +204,17 @@ class Easel:
 
     def recipe(self, seed: int) -> dict[str, Any]:
         """Everything that makes this picture again; hashes instead of paths."""
-        options = self.options.model_dump(
-            mode="json", exclude={"out", "overwrite", "previews", "metadata", "n", "device"}
-        )
+        options = self.options.model_dump(mode="json", exclude=set(OUTSIDE))
         options |= {"seed": seed, "steps": self.steps, "sampler": self.sampler}
         options["model"] = self.models["model"].stem
         options["clip"] = [Path(name).stem for name in self.options.clip]
         if self.upscaler is not None:
             options["upscaler"] = self.upscaler.path.stem
-        inputs = {name: sha256(path) for name in ("init", "mask") if (path := getattr(self.options, name))}
+        inputs: dict[str, Any] = {
+            name: sha256(path) for name in ("init", "mask") if (path := getattr(self.options, name))
+        }
+        if self.options.image_prompt:
+            inputs["image_prompt"] = [[sha256(prompt.text), prompt.weight] for prompt in self._image_prompts()]
         options |= dict.fromkeys(inputs)
         return {
             "task": "create",
@@ -222,6 +238,20 @@ class Easel:
             "models": {name: sha256(path) for name, path in self.models.items()},
             "inputs": inputs,
         }
+
+
+def open_secondary(name: str | None, device: torch.device) -> Model | None:
+    """disco-diffusion's secondary network in the convention of the samplers, or None.
+
+    Raises:
+        BadInput: the file is of another network.
+    """
+    if name is None:
+        return None
+    network = load_model(resolve(name), device)
+    if not isinstance(network, SecondaryModel):
+        raise BadInput(f"'{printable(name)}' is no secondary model; leave --secondary out.")
+    return VDenoiser(lambda x, t: network(x, t).v)
 
 
 def to_bytes(picture: Tensor) -> np.ndarray:

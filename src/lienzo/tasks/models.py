@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -86,8 +87,14 @@ def show(options: ShowModel) -> Iterator[Event]:
         rows += [
             (name, str(getattr(card, name))) for name in ("title", "description", "licence", "limits", "made_with")
         ]
-        rows += [("training data", f"{source.name} ({source.licence})") for source in card.training_data]
-        rows += [(figure.name, f"{figure.value:g} [{figure.protocol}]") for figure in card.metrics]
+        if isinstance(card.training_data, str):
+            rows.append(("training data", card.training_data))
+        else:
+            rows += [("training data", f"{source.name} ({source.licence})") for source in card.training_data]
+        if isinstance(card.metrics, dict):
+            rows += [(name, f"{value:g}") for name, value in card.metrics.items()]
+        else:
+            rows += [(figure.name, f"{figure.value:g} [{figure.protocol}]") for figure in card.metrics]
     else:
         weights = read_weights(path)
         network, _ = identify(weights.tensors)
@@ -102,21 +109,23 @@ def show(options: ShowModel) -> Iterator[Event]:
 def convert(options: ConvertModel) -> Iterator[Event]:
     """Read a checkpoint as data, recognise it, save it as one safe file."""
     from lienzo.weights.detection import identify
-    from lienzo.weights.models import Card, save_model
+    from lienzo.weights.models import Card, load_model, save_model
     from lienzo.weights.reading import read_weights
-    from lienzo.weights.store import models_folder
+    from lienzo.weights.store import list_models, models_folder
 
     if not options.source.is_file():
         raise BadInput(f"The checkpoint '{options.source.name}' does not exist.")
     weights = read_weights(options.source)
-    network, module = identify(weights.tensors)
-    model = module.load({k: v.float() if v.is_floating_point() else v for k, v in weights.tensors.items()}, None)
+    network, _ = identify(weights.tensors)
+    model = load_model(options.source)
     out = options.out or models_folder() / f"{options.source.stem}.safetensors"
     if options.out is None:
         out.parent.mkdir(parents=True, exist_ok=True)
     card = Card(title=options.source.stem, description=f"Converted from {weights.format}.", licence=options.licence)
-    save_model(out, network, model.config, model.state_dict(), card, half=options.half)
-    yield Note(f"{options.source.name} is a {network}; saved as {out}. Use it as --model {out.stem}.")
+    config: dict[str, Any] = model.config  # type: ignore[assignment]
+    save_model(out, network, config, model.state_dict(), card, half=options.half)
+    named = any(stored.path == out for stored in list_models())
+    yield Note(f"{options.source.name} is a {network}; saved as {out}. Use it as --model {out.stem if named else out}.")
 
 
 def check(options: VerifyModels) -> Iterator[Event]:

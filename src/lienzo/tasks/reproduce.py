@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Picture
 from lienzo.core.options import Options
+
+if TYPE_CHECKING:
+    from lienzo.tasks.create import Create
 
 CLOSE = 35.0  # dB: above this the eye sees no difference
 
@@ -24,6 +27,8 @@ class Reproduce(Options):
     """The picture it started from, when it had one."""
     mask: Path | None = None
     """The mask it was painted under, when it had one."""
+    image_prompt: tuple[str, ...] = ()
+    """The pictures that CLIP guided towards, when there were some, as they were given to create."""
     model: str | None = None
     """Where its model is, when it is not among the installed ones."""
     out: Path | None = None
@@ -39,20 +44,13 @@ def run(options: Reproduce) -> Iterator[Event]:
     from lienzo.imaging.metadata import read_recipe
     from lienzo.imaging.reading import load_picture
     from lienzo.imaging.writing import save_picture
-    from lienzo.tasks.create import Create
     from lienzo.tasks.easel import open_easel
 
-    recipe = read_recipe(options.picture)
-    if recipe is None or recipe.get("task") != "create" or not isinstance(recipe.get("options"), dict):
+    recipe = read_recipe(options.picture) or {}
+    parts = (recipe.get(part) for part in ("options", "models", "inputs"))
+    if recipe.get("task") != "create" or not all(isinstance(part, dict) for part in parts):
         raise BadInput(f"{options.picture.name} carries no recipe of Lienzo; there is nothing to follow.")
-    given = {key: value for key, value in recipe["options"].items() if value is not None}
-    given |= {"device": options.device, "init": options.init, "mask": options.mask}
-    if options.model is not None:
-        given["model"] = options.model
-    for name in ("init", "mask"):
-        if name in recipe.get("inputs", {}) and given[name] is None:
-            raise BadInput(f"This picture was made with --{name}; give the same file to reproduce it.")
-    create = Create.make(**{key: value for key, value in given.items() if value is not None})
+    create = followed(recipe, options)
     easel = open_easel(create)
     reasons = differences(recipe, easel.recipe(create.seed or 0))
     made: np.ndarray | None = None
@@ -71,6 +69,29 @@ def run(options: Reproduce) -> Iterator[Event]:
     psnr = 10 * np.log10(255**2 / error) if error else float("inf")
     yield Metric("psnr", psnr, "rgb,8bit")
     yield verdict(error, psnr, options.picture, reasons)
+
+
+def followed(recipe: dict[str, Any], options: Reproduce) -> Create:
+    """The options that a recipe tells. It comes with a picture from anywhere, so that it may name models, no files.
+
+    Raises:
+        BadInput: the recipe does not fit, or a file that it started from is not given.
+    """
+    from lienzo.imaging.metadata import private
+    from lienzo.tasks.create import Create
+    from lienzo.tasks.easel import OUTSIDE
+
+    given = {name: value for name, value in private(recipe["options"]).items() if name not in OUTSIDE}
+    unknown = [name for name in given if name not in Create.model_fields]
+    if unknown:
+        raise BadInput(f"The recipe has the option '{unknown[0]}', which this version of Lienzo lacks.")
+    for name in ("init", "mask", "image_prompt"):
+        given[name] = getattr(options, name) or None
+        if name in recipe["inputs"] and given[name] is None:
+            flag = name.replace("_", "-")
+            raise BadInput(f"This picture was made with --{flag}; give the same file to reproduce it.")
+    given |= {"device": options.device, "model": options.model or given.get("model")}
+    return Create.make(**{name: value for name, value in given.items() if value is not None})
 
 
 def verdict(error: float, psnr: float, path: Path, reasons: list[str]) -> Note:
@@ -92,7 +113,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             found.append(f"The file of {name} is not the one it was made with.")
     for name, digest in old.get("inputs", {}).items():
         if new["inputs"].get(name) != digest:
-            found.append(f"The {name} picture is another one.")
+            found.append(f"The {name.replace('_', ' ')} picture is another one.")
     for name, word in (("behaviour", "behaviour version"), ("torch", "torch"), ("device", "device")):
         if old.get(name) != new[name]:
             found.append(f"It was made with {word} {old.get(name)}, this is {new[name]}.")

@@ -42,6 +42,11 @@ def run(options: Upscale) -> Iterator[Event]:
     upscaler = open_upscaler(options.model, pick_device(options.device))
     assert upscaler is not None
     targets = [target(options, path, upscaler.scale) for path in options.pictures]
+    for path in targets:
+        if path.exists() or targets.count(path) > 1:
+            raise BadInput(
+                f"'{path.name}' {'exists already' if path.exists() else 'would be written twice'}; use --out."
+            )
     for index, ((_, array), path) in enumerate(zip(sources, targets, strict=True)):
         large = yield from upscaler.enlarge(to_tensor(array) * 2 - 1, tile=options.tile)
         image = to_bytes(large[0])

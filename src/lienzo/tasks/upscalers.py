@@ -21,7 +21,7 @@ class Upscaler:
 
     def __init__(self, model: SwinIR, path: Path, device: torch.device):
         self.model, self.path, self.device = model, path, device
-        self.scale: int = model.config["upscale"]
+        self.scale: int = model.scale
 
     def enlarge(self, pictures: Tensor, tile: int | None = 128) -> Generator[Event, None, Tensor]:
         """Enlarge pictures (B, 3, H, W) in [-1, 1]; yields progress, returns them in [-1, 1]."""

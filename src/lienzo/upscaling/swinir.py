@@ -133,7 +133,7 @@ class WindowAttention(nn.Module):
         bias = self.bias(mask)
         qkv = self.qkv(x).view(-1, bias.shape[0], n, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, windows, heads, N, dim / heads)
-        if torch.is_grad_enabled() and not x.is_cuda or self.training and self.attn_drop.p:
+        if (torch.is_grad_enabled() and not x.is_cuda) or (self.training and self.attn_drop.p):
             # On a CPU this backward pass is a third faster than the one of the fused attention.
             logits = (q * self.scale) @ k.transpose(-2, -1) + bias
             out = self.attn_drop(logits.softmax(-1)).to(v.dtype) @ v
@@ -495,7 +495,8 @@ def read_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     64 rounded to windows. Drop rates are 0: they are for training only.
     """
     dim, in_chans = state["conv_first.weight"].shape[:2]
-    depths, heads = [], []
+    depths: list[int] = []
+    heads: list[int] = []
     while (table := state.get(_BLOCK.format(len(depths), 0) + "attn.relative_position_bias_table")) is not None:
         stage = len(depths)
         depths.append(sum(_BLOCK.format(stage, i) + "norm1.weight" in state for i in range(len(state))))

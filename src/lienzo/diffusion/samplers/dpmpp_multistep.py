@@ -66,7 +66,7 @@ def sample_dpmpp_3m_sde(
 ) -> Iterator[Step]:
     """SDE-DPM-Solver++(3M): `dpmpp_2m_sde` with a parabola through the last three clean pictures (k-diffusion, 2023).
 
-    Order 3 in the drift, one call a step. For 30 steps and more, best with `exponential` noise levels.
+    Order 3 in the drift after two lower steps, one call a step. For 30 steps and more, with `exponential` levels.
 
     Args:
         eta: share of the reverse SDE's noise; 0 is deterministic.

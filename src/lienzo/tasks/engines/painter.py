@@ -27,21 +27,25 @@ class PainterEngine:
 
     Args:
         model: the network.
+        read: sentences to vectors (N, D), the ones it was trained on.
+        refiner: cleans the drawings, or None.
         device: where to compute.
-        refine: whether drawings are cleaned by the bundled refiner.
     """
 
     steps = 10
     sampler = "euler"
     conditional = True
 
-    def __init__(self, model: CodePainter, device: torch.device, refine: bool = True):
-        self.model = model.to(device)
-        self.device = device
+    def __init__(
+        self,
+        model: CodePainter,
+        read: Callable[[Sequence[str]], Tensor],
+        refiner: Callable[[Tensor], Tensor] | None,
+        device: torch.device,
+    ):
+        self.model, self.read, self.refiner, self.device = model.to(device), read, refiner, device
         self.size = model.config["size"]
-        self.models: tuple[str, ...] = ("sentence", "refiner") if refine else ("sentence",)
-        self.read: Callable[[Sequence[str]], Tensor] = load_model(resolve("sentence"), device)
-        self.refiner = load_model(resolve("refiner"), device) if refine else None
+        self.models: tuple[str, ...] = ("sentence",) if refiner is None else ("sentence", "refiner")
         code = self.model.first_stage
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
 
@@ -96,4 +100,5 @@ class PainterEngine:
 
 def open_painter(model: CodePainter, options: Create, device: torch.device) -> PainterEngine:
     """The painter as `create` asks for it."""
-    return PainterEngine(model, device, options.refine)
+    refiner = load_model(resolve("refiner"), device) if options.refine else None
+    return PainterEngine(model, load_model(resolve("sentence"), device), refiner, device)

@@ -1,0 +1,42 @@
+"""Paint the thirty pictures of docs/gallery.md with their commands and write the page: python docs/make_gallery.py
+
+Every picture is the first one: seed 0, default options. What is said about each is read from docs/gallery.toml.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+HEAD = """# Gallery
+
+Thirty sentences, thirty pictures: seed 0, nothing picked, nothing retouched, the models that come with Lienzo, no
+network. Each picture carries its recipe: `lienzo reproduce docs/gallery/01.png` makes it again and compares.
+The remark under each says what a stranger sees.
+
+`python docs/make_gallery.py` paints them all again.
+
+"""
+
+
+def main() -> None:
+    entries = tomllib.loads((DOCS / "gallery.toml").read_text(encoding="utf-8"))["picture"]
+    (DOCS / "gallery").mkdir(exist_ok=True)
+    cells = []
+    for number, entry in enumerate(entries, 1):
+        path = f"docs/gallery/{number:02}.png"
+        command = ["create", entry["prompt"], "--seed", "0", "--out", path, *entry.get("options", [])]
+        subprocess.run([sys.executable, "-m", "lienzo", *command, "--quiet"], check=True, cwd=DOCS.parent)
+        shown = " ".join(["lienzo", *map(shlex.quote, command)]).replace("'", '"')
+        cells.append(f"![{entry['prompt']}](gallery/{number:02}.png)<br>`{shown}`<br>{entry.get('remark', '')}")
+    rows = ["| | | |", "|---|---|---|"]
+    rows += ["| " + " | ".join(cells[i : i + 3]) + " |" for i in range(0, len(cells), 3)]
+    (DOCS / "gallery.md").write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -74,7 +74,9 @@ def main() -> int:
             if given.models:
                 (home / "models").symlink_to(given.models.resolve(), target_is_directory=True)
             runs.append(run_once(folder, [PROMPT, "--seed", "0"], home))
-        print(f"run {number + 1}: {runs[-1].total:.1f} s in all, {runs[-1].after_import:.1f} s after import", flush=True)
+        print(
+            f"run {number + 1}: {runs[-1].total:.1f} s in all, {runs[-1].after_import:.1f} s after import", flush=True
+        )
     rows = [
         ("seconds in all", [run.total for run in runs], SECONDS),
         ("seconds after import", [run.after_import for run in runs], SECONDS),

@@ -287,7 +287,10 @@ def compare(networks: Networks, wishes: list[tuple[str, int]], flags: Flags, pla
     for number, (prompt, seed) in enumerate(wishes):
         for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
             done[name].append(timed(lambda: sides[name](prompt, seed)))  # noqa: B023
-        print(f"{prompt}, seed {seed}: " + ", ".join(f"{name} {row[-1].seconds:.1f} s" for name, row in done.items()), flush=True)
+        print(
+            f"{prompt}, seed {seed}: " + ", ".join(f"{name} {row[-1].seconds:.1f} s" for name, row in done.items()),
+            flush=True,
+        )
     return done
 
 

@@ -23,7 +23,7 @@ class RefinerRecipe:
         images: uint8 (N, S, S, 3), row for row the pictures of `data`.
         data: their codes, styles and captions.
         painter: a trained painter, frozen.
-        held: number of pictures at the end of the arrays that are kept for `evaluate`.
+        held: number of pictures at the end of the arrays that are kept for `evaluate`; an eighth at most.
     """
 
     name = "refiner"
@@ -31,7 +31,8 @@ class RefinerRecipe:
     def __init__(
         self, images: np.ndarray, data: CodedPictures, painter: CodePainter, held: int = 64, batch_size: int = 32
     ):
-        self.images, self.data, self.painter, self.held, self.batch_size = images, data, painter, held, batch_size
+        self.images, self.data, self.painter, self.batch_size = images, data, painter, batch_size
+        self.held = min(held, len(images) // 8)
 
     def build(self) -> nn.Module:
         return Refiner()

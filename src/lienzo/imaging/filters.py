@@ -239,7 +239,7 @@ def pointillism(image: np.ndarray, seed: int) -> np.ndarray:
     draw = ImageDraw.Draw(canvas)
     soft = _blur(_unit(image), 1.0 * unit)
     for radius, share in ((3.4, 1.1), (2.3, 1.3), (1.6, 0.9)):
-        r = radius * unit
+        r = max(radius * unit, 0.5)  # finer dabs than a pixel only cost time
         count = int(share * height * width / (np.pi * r * r))
         where = rng.uniform(0, 1, (count, 2)) * (height, width)
         colour = soft[where[:, 0].astype(int), where[:, 1].astype(int)]

@@ -40,6 +40,7 @@ from lienzo.upscaling.recipe import SwinIRRecipe
 from lienzo.weights.models import Card, Measured, TrainingData, load_model, save_model
 from lienzo.weights.store import BUNDLED
 
+CODE_LENGTH = 512  # numbers in a picture's linear code
 NOT_PAINTED = frozenset({"game-icons", "icon-park"})  # line work needs a code of its own
 SOURCES = (
     TrainingData(name="Noto Emoji and Noto Emoji v1", licence="Apache-2.0", source="npm @iconify-json/noto, noto-v1"),
@@ -187,11 +188,11 @@ def painter_data(given: TrainBundled) -> tuple[Corpus, Coloured, LinearCode, Cod
     data = with_colours(plain, 2, given.seed)
     path = given.runs / "linear_code.pt"
     size = plain.images.shape[1]
-    code = LinearCode(size, 512)
+    code = LinearCode(size, CODE_LENGTH)
     if path.is_file():
         code.load_state_dict(torch.load(path, weights_only=True))
     else:
-        code = fit_linear_code(data.images, 512, given.seed)
+        code = fit_linear_code(data.images, CODE_LENGTH, given.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(code.state_dict(), path)
     styles = sorted({record.style for record in plain.records})
@@ -217,7 +218,8 @@ def painter(given: TrainBundled) -> Iterator[Event]:
     """The text-to-picture model."""
     corpus, _, code, data, styles = painter_data(given)
     held = choose(corpus, lambda r: r.withheld_pair and r.source not in NOT_PAINTED)
-    recipe = CodePainterRecipe(data, code, {"styles": styles}, coded(held, code, styles, encoder(given), given.seed))
+    config = {"styles": styles, "length": CODE_LENGTH}
+    recipe = CodePainterRecipe(data, code, config, coded(held, code, styles, encoder(given), given.seed))
     figures: dict[str, float] = {}
     plan = Training(
         images=4_000_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=400_000,
@@ -278,7 +280,7 @@ def adm(given: TrainBundled) -> Iterator[Event]:
     corpus = load_corpus(given.corpus, 64, permissive=True)
     learned = choose(corpus, lambda r: r.source == "noto" and r.split != "test")
     held = choose(corpus, lambda r: r.source == "noto" and r.split == "test")
-    diffusion = GaussianDiffusion(make_betas("cosine", 1000), mean_type="eps")
+    diffusion = GaussianDiffusion(make_betas("linear", 1000), mean_type="eps")
     recipe = AdmRecipe(learned.images, held.images, ADM_CONFIG, diffusion, batch_size=16)
     figures: dict[str, float] = {}
     plan = Training(
@@ -287,7 +289,7 @@ def adm(given: TrainBundled) -> Iterator[Event]:
     yield from train(given, recipe, plan, "adm", figures)
     yield finish(given, "adm-64", "adm", trained(recipe, given.runs / "adm"), figures,
         title="ADM U-Net, 64 px, unconditional, for CLIP guidance",
-        description="Cosine schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
+        description="Linear schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
         limits="Small and briefly trained: shapes and colours of drawings on white, few clear objects. CLIP guidance "
         "moves its colours more than it draws.",
     )  # fmt: skip

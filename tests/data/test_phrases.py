@@ -1,0 +1,119 @@
+"""Styles are found in prompts of three languages, and leave a subject behind."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lienzo.data.phrases import COLOURS, LANGUAGES, STYLED, STYLES, TEMPLATES, coloured, find_style, plain
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "style"),
+    [
+        ("a red fox, watercolor", "a red fox", "watercolor"),
+        ("A Red Fox, WATERCOLOUR", "a red fox", "watercolor"),
+        ("a watercolor painting of a cat", "a cat", "watercolor"),
+        ("watercolor of a cat", "a cat", "watercolor"),
+        ("a cat in watercolor", "a cat", "watercolor"),
+        ("a cat in watercolor style", "a cat", "watercolor"),
+        ("a cat in the style of an oil painting", "a cat", "oil painting"),
+        ("a ship in oil", "a ship", "oil painting"),
+        ("pencil sketch of a tree", "a tree", "pencil"),
+        ("a tree as pixel art", "a tree", "pixel art"),
+        ("a tree, pixel-art", "a tree", "pixel art"),
+        ("a tree, 8 bit", "a tree", "pixel art"),
+        ("a flat cat", "a cat", "flat"),
+        ("black silhouette of a cat", "a cat", "black silhouette"),
+        ("stained glass, a rose", "a rose", "stained glass"),
+        ("un zorro rojo, acuarela", "un zorro rojo", "watercolor"),
+        ("un zorro en acuarela", "un zorro", "watercolor"),
+        ("un zorro en estilo acuarela", "un zorro", "watercolor"),
+        ("un barco, pintura al óleo", "un barco", "oil painting"),
+        ("un barco al óleo", "un barco", "oil painting"),
+        ("dibujo a lápiz de un gato", "un gato", "pencil"),
+        ("una vidriera de una rosa", "una rosa", "stained glass"),
+        ("un gato, arte de píxeles", "un gato", "pixel art"),
+        ("рыжая лиса, акварель", "рыжая лиса", "watercolor"),
+        ("рыжая лиса акварелью", "рыжая лиса", "watercolor"),
+        ("корабль маслом", "корабль", "oil painting"),
+        ("кот в стиле мозаика", "кот", "mosaic"),
+        ("кот карандашом", "кот", "pencil"),
+        ("витраж: роза", "роза", "stained glass"),
+        ("силуэт кота", "кота", "black silhouette"),
+        ("watercolor", "watercolor", "watercolor"),
+        ("a pencil", "a pencil", "pencil"),
+        ("un lápiz", "un lápiz", "pencil"),
+        ("a red fox", "a red fox", None),
+        ("A Red Fox!", "A Red Fox!", None),
+        ("an inflatable boat", "an inflatable boat", None),
+        ("iconic oilskin retrograde", "iconic oilskin retrograde", None),
+        ("", "", None),
+    ],
+)
+def test_find_style(prompt: str, subject: str, style: str | None) -> None:
+    text, found = find_style(prompt)
+    assert (text, found.name if found else None) == (subject, style)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_word_of_every_style_is_found_after_a_comma(language: str) -> None:
+    for style in STYLES.values():
+        for word in style.words(language):
+            text, found = find_style(f"xyz, {word}")
+            assert (text, found) == ("xyz", style)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_captions_say_is_read_back(language: str) -> None:
+    """The sentences of training are those that prompts are taken apart from: same style, subject without it."""
+    for template in STYLED[language]:
+        for style in STYLES.values():
+            text, found = find_style(template.format(text="xyz", style=style.words(language)[0]))
+            assert found is style
+            assert "xyz" in text
+            assert plain(style.words(language)[0]) not in text
+
+
+def test_the_longest_phrase_wins() -> None:
+    text, style = find_style("an icon, black silhouette")
+    assert style is not None
+    assert style.name == "black silhouette"
+    assert text == "an icon"
+
+
+def test_no_word_names_two_styles() -> None:
+    owner: dict[tuple[str, str], str] = {}
+    for style in STYLES.values():
+        for language in LANGUAGES:
+            for word in style.words(language):
+                assert owner.setdefault((language, plain(word)), style.name) == style.name
+
+
+@given(st.text(max_size=60))
+def test_any_text_keeps_a_subject(text: str) -> None:
+    subject, style = find_style(text)
+    assert style is not None or subject == text
+    assert subject.strip() or not text.strip()
+
+
+def test_colour_words_stand_where_the_language_puts_them() -> None:
+    rng = random.Random(0)
+    assert coloured("fox", "red", "en", rng) == "red fox"
+    assert coloured("zorro", "blue", "es", rng) == "zorro azul"
+    assert coloured("лиса", "pink", "ru", rng).endswith(" лиса")
+
+
+def test_tables_cover_all_languages() -> None:
+    for words in COLOURS.values():
+        assert set(words) == set(LANGUAGES)
+        assert all(words.values())
+    assert set(TEMPLATES) == set(STYLED) == set(LANGUAGES)
+    assert all(template.format("x") for templates in TEMPLATES.values() for template in templates)
+
+
+def test_plain_folds_what_looks_alike() -> None:
+    assert plain("  Pixel-ART\n８ bit ") == "pixel art 8 bit"

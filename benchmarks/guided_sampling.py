@@ -24,7 +24,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +61,7 @@ PROMPTS = (
 )  # fmt: skip
 PROMISED_RATIO = 3.0
 OUT = Path(__file__).parent / "out" / "guided_sampling.png"
-ADM = {
+ADM: dict[str, Any] = {
     "image_size": 64, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
     "attention_resolutions": [8], "channel_mult": [1, 2, 3, 4], "num_head_channels": 32, "use_scale_shift_norm": True,
 }  # fmt: skip
@@ -81,11 +83,12 @@ class Networks:
 
 def load_networks(models: Path | None) -> Networks:
     """The bundled networks, or the files of the same names in a folder."""
-    adm, guide, judge, read = (
-        load_model(resolve(name) if models is None else models / f"{name}.safetensors").requires_grad_(False)
-        for name in ("adm-64", "guide", "judge", "sentence")
-    )
-    return Networks(adm, make_betas("cosine", 1000), as_perceptor(guide, read), as_perceptor(judge, read))
+    loaded: dict[str, Any] = {}
+    for name in ("adm-64", "guide", "judge", "sentence"):
+        path = resolve(name) if models is None else models / f"{name}.safetensors"
+        loaded[name] = load_model(path).requires_grad_(False)
+    guide, judge = (as_perceptor(loaded[name], loaded["sentence"]) for name in ("guide", "judge"))
+    return Networks(loaded["adm-64"], make_betas("cosine", 1000), guide, judge)
 
 
 def random_networks() -> Networks:
@@ -93,7 +96,9 @@ def random_networks() -> Networks:
     torch.manual_seed(0)
     guide = CompactClip(tower="bottleneck", widths=[48, 96, 192, 384], depth=2, size=32)
     judge = CompactClip(tower="basic", widths=[32, 64, 128, 256], depth=2, size=32)
-    adm, guide, judge, read = (n.eval().requires_grad_(False) for n in (Adm(**ADM), guide, judge, SentenceEncoder()))
+    adm, read = Adm(**ADM), SentenceEncoder()
+    for network in (adm, guide, judge, read):
+        network.eval().requires_grad_(False)
     return Networks(adm, make_betas("cosine", 1000), as_perceptor(guide, read), as_perceptor(judge, read))
 
 
@@ -152,7 +157,7 @@ def original(networks: Networks, prompt: str, seed: int, flags: Flags) -> Painte
             eps = networks.adm(x, t)
         repeated += time.perf_counter() - began
         x0 = (x - math.sqrt(1 - abar) * eps) / math.sqrt(abar)
-        grad = original_gradient(lambda x: networks.adm(x, t), networks.guide, targets, weights, x, abar, flags)
+        grad = original_gradient(partial(networks.adm, timesteps=t), networks.guide, targets, weights, x, abar, flags)
         eps = eps - math.sqrt(1 - abar) * clamp_batch(grad, flags.clamp_max)
         moved = (x - math.sqrt(1 - abar) * eps) / math.sqrt(abar)
         x = math.sqrt(before) * moved + math.sqrt(1 - before) * eps
@@ -286,11 +291,9 @@ def compare(networks: Networks, wishes: list[tuple[str, int]], flags: Flags, pla
     done: dict[str, list[Painted]] = {name: [] for name in sides}
     for number, (prompt, seed) in enumerate(wishes):
         for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
-            done[name].append(timed(lambda: sides[name](prompt, seed)))  # noqa: B023
-        print(
-            f"{prompt}, seed {seed}: " + ", ".join(f"{name} {row[-1].seconds:.1f} s" for name, row in done.items()),
-            flush=True,
-        )
+            done[name].append(timed(partial(sides[name], prompt, seed)))
+        took = ", ".join(f"{name} {rows[-1].seconds:.1f} s" for name, rows in done.items())
+        print(f"{prompt}, seed {seed}: {took}", flush=True)
     return done
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lienzo.core.errors import BadInput, BadWeights
-from lienzo.upscaling.swinir import DropPath, SwinIR, detect, load, reflect_to_multiple, shift_mask, unwrap
+from lienzo.upscaling.swin import DropPath
+from lienzo.upscaling.swinir import SwinIR, detect, load, reflect_to_multiple, unwrap
 
 SMALL: dict[str, Any] = {
     "img_size": 16, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "mlp_ratio": 2.0,
@@ -105,18 +106,6 @@ def test_reflection_is_that_of_torch() -> None:
     torch.testing.assert_close(reflect_to_multiple(x, 8), torch.nn.functional.pad(x, (0, 5, 0, 3), mode="reflect"))
 
 
-def test_masks_join_only_true_neighbours() -> None:
-    """Two pixels of a shifted window may meet exactly if the shift did not carry one of them round the border."""
-    height, width, window, shift = 12, 8, 4, 2
-    mask = shift_mask(height, width, window, shift)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    wrapped = torch.stack([y + shift >= height, x + shift >= width])  # after rolling back by the shift
-    wrapped = wrapped.view(2, height // window, window, width // window, window).transpose(2, 3)
-    wrapped = wrapped.reshape(2, -1, window * window)
-    apart = (wrapped[:, :, :, None] != wrapped[:, :, None, :]).any(0)
-    assert torch.equal(mask, apart * -100.0)
-
-
 def test_fused_and_plain_attention_agree() -> None:
     model = fresh()
     x = picture(2, 3, 20, 12)
@@ -208,6 +197,7 @@ def test_bad_weights_get_one_sentence(change: dict[str, Any], config: dict[str, 
         ({"num_heads": [3, 3]}, "split evenly into 3 heads"),
         ({"img_size": 18}, "multiple of the window of 4"),
         ({"img_range": 0}, "above 0"),
+        ({"patch_size": 17}, "patch_size is 1 to img_size"),
     ],
 )
 def test_bad_options_get_one_sentence(options: dict[str, Any], sentence: str) -> None:

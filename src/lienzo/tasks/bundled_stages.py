@@ -167,13 +167,13 @@ def _clip_stage(
 def judge(given: TrainBundled) -> Iterator[Event]:
     """The independent judge: its own tower, seed and split."""
     config = {"tower": "basic", "widths": [32, 64, 128, 256], "depth": 2, "size": 32}
-    yield from _clip_stage(given, "judge", config, "judge", 11, 500_000)
+    yield from _clip_stage(given, "judge", config, "judge", 11, 360_000)
 
 
 def guide(given: TrainBundled) -> Iterator[Event]:
     """The CLIP that guides and ranks."""
     config = {"tower": "bottleneck", "widths": [48, 96, 192, 384], "depth": 2, "size": 32}
-    yield from _clip_stage(given, "guide", config, "guide", 23, 400_000)
+    yield from _clip_stage(given, "guide", config, "guide", 23, 240_000)
 
 
 def painted(record: Record) -> bool:
@@ -246,7 +246,7 @@ def refiner(given: TrainBundled) -> Iterator[Event]:
     recipe = RefinerRecipe(data.images[order], shuffled, painter_model)  # type: ignore[arg-type]
     figures: dict[str, float] = {}
     plan = Training(
-        images=36_000, learning_rate=1.5e-3, warmup=1_000, bf16=True, ema_half_life=3_000, look_images=6_000
+        images=24_000, learning_rate=1.5e-3, warmup=1_000, bf16=True, ema_half_life=3_000, look_images=6_000
     )
     yield from train(given, recipe, plan, "refiner", figures)
     yield finish(given, "refiner", "refiner", trained(recipe, given.runs / "refiner"), figures,
@@ -265,7 +265,7 @@ def upscaler(given: TrainBundled) -> Iterator[Event]:
     recipe = SwinIRRecipe(learned.images, held.images[order])
     figures: dict[str, float] = {}
     plan = Training(
-        images=120_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_life=4_000, look_images=30_000, bf16=True
+        images=80_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_life=4_000, look_images=30_000, bf16=True
     )
     yield from train(given, recipe, plan, "upscaler", figures)
     yield finish(given, "upscaler", "swinir", trained(recipe, given.runs / "upscaler"), figures,
@@ -280,7 +280,7 @@ def adm(given: TrainBundled) -> Iterator[Event]:
     corpus = load_corpus(given.corpus, 64, permissive=True)
     learned = choose(corpus, lambda r: r.source == "noto" and r.split != "test")
     held = choose(corpus, lambda r: r.source == "noto" and r.split == "test")
-    diffusion = GaussianDiffusion(make_betas("linear", 1000), mean_type="eps")
+    diffusion = GaussianDiffusion(make_betas("cosine", 1000), mean_type="eps")
     recipe = AdmRecipe(learned.images, held.images, ADM_CONFIG, diffusion, batch_size=16)
     figures: dict[str, float] = {}
     plan = Training(
@@ -289,7 +289,7 @@ def adm(given: TrainBundled) -> Iterator[Event]:
     yield from train(given, recipe, plan, "adm", figures)
     yield finish(given, "adm-64", "adm", trained(recipe, given.runs / "adm"), figures,
         title="ADM U-Net, 64 px, unconditional, for CLIP guidance",
-        description="Linear schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
+        description="Cosine schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
         limits="Small and briefly trained: shapes and colours of drawings on white, few clear objects. CLIP guidance "
         "moves its colours more than it draws.",
     )  # fmt: skip

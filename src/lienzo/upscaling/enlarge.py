@@ -15,7 +15,7 @@ from lienzo.imaging.tiles import tile_steps
 from lienzo.upscaling.swinir import SwinIR
 
 TILE = 192
-"""Pictures above this side, in input pixels, are tiled by default; the largest SwinIR then needs about 2 GB."""
+"""Pictures above this side, in input pixels, are tiled by default."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def enlarge(
         images: float (B, 3, H, W) in [0, 1], or (B, 1, H, W) for a grey network.
         tile: largest side that the network gets at once, in input pixels, rounded down to whole windows; bounds
             the memory. None for 192.
-        overlap: pixels that neighbouring tiles share at least and fade over; halved tiles bound it.
+        overlap: pixels that neighbouring tiles share at least and fade over, at most half a tile.
 
     Yields:
         Progress after each tile, counted over all pictures; last an Enlarged, clamped to [0, 1], on the device and

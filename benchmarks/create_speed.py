@@ -4,7 +4,8 @@ Each run is a fresh process, offline, in an empty folder and with an empty user 
 paint. The process does what the `lienzo` command does, with a clock started once torch and the task are imported.
 There is no peer; the promise is under 20 s in all and under 2 GB on a laptop's CPU. Exit code 1 when it is broken.
 
-It takes about a minute. Peak memory is read from the system's accounts of the process (Linux, macOS).
+It takes about a minute. Processor seconds, over all cores, tell a busy machine from slow code.
+They and the peak memory are read from the system's accounts of the process (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ finally:
 
 @dataclass(frozen=True)
 class Run:
-    """What one process took: seconds in all, seconds after its imports, peak resident memory in GB (10^9 bytes)."""
+    """What one process took: seconds in all, after its imports, and of the processor; peak memory in 10^9 bytes."""
 
     total: float
     after_import: float
+    processor: float
     memory: float
 
 
@@ -58,7 +60,8 @@ def run_once(folder: Path, arguments: list[str], home: Path) -> Run:
     if process.returncode or not (folder / "picture.png").is_file():
         sys.exit(f"lienzo create failed (exit code {process.returncode}):\n{said}")
     after_import = float(said.rpartition(CLOCK)[2])
-    return Run(total, after_import, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9)
+    memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return Run(total, after_import, usage.ru_utime + usage.ru_stime, memory)
 
 
 def main() -> int:
@@ -80,12 +83,13 @@ def main() -> int:
     rows = [
         ("seconds in all", [run.total for run in runs], SECONDS),
         ("seconds after import", [run.after_import for run in runs], SECONDS),
+        ("processor seconds", [run.processor for run in runs], None),
         ("peak memory, GB", [run.memory for run in runs], GIGABYTES),
     ]
     print(f"\n{'':22}{'median':>8}{'worst':>8}{'promise':>9}")
     for label, values, promise in rows:
-        print(f"{label:22}{median(values):8.2f}{max(values):8.2f}{'< ' + format(promise, 'g'):>9}")
-    kept = all(median(values) < promise for _, values, promise in rows)
+        print(f"{label:22}{median(values):8.2f}{max(values):8.2f}{f'< {promise:g}' if promise else '':>9}")
+    kept = all(promise is None or median(values) < promise for _, values, promise in rows)
     print("The promise is kept." if kept else "The promise is BROKEN.")
     return 0 if kept else 1
 

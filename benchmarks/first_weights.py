@@ -1,6 +1,8 @@
 """How good are the bundled models? The figures of their cards and of docs/models.md, measured on the art corpus.
 
-    python benchmarks/first_weights.py CORPUS [--models DIR] [--sheet out.png]
+    python benchmarks/first_weights.py CORPUS [--models DIR] [--sheet out.png] [--cards]
+
+--cards writes the figures into the models' cards.
 
 * painter: judge R@1 among 100 prompts, generated pictures against the real ones, on training prompts and on withheld
   pairs of concept and style; peer: returning the training picture of the same style whose caption is nearest.
@@ -34,7 +36,8 @@ from lienzo.tasks.easel import to_bytes
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.engines.painter import PainterEngine
 from lienzo.upscaling.recipe import SwinIRRecipe
-from lienzo.weights.models import load_model
+from lienzo.weights.models import Card, Measured, load_model, read_record, save_model
+from lienzo.weights.reading import read_weights
 from lienzo.weights.store import resolve
 
 COUNT = 100
@@ -119,17 +122,35 @@ def upscaling(corpus_dir: Path, models: Path | None) -> dict[str, float]:
     return recipe.evaluate(load_model(where(models, "upscaler")))
 
 
+def figure(
+    name: str, value: float, protocol: str = "100 prompts, picture to prompt, 10 Euler steps, guidance 2"
+) -> Measured:
+    return Measured(name=name, value=round(value, 3), protocol=protocol)
+
+
+def add_to_card(path: Path, figures: list[Measured]) -> None:
+    """Write the model again with these figures in its card, in place of older ones of the same name."""
+    record, weights = read_record(path), read_weights(path)
+    card = Card(**record["card"])
+    kept = [m for m in card.metrics if m.name not in {f.name for f in figures}]
+    card = card.model_copy(update={"metrics": [*kept, *figures]})
+    save_model(path, record["network"], record["config"], weights.tensors, card)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--models", type=Path, help="folder of model files; default: the installed ones")
     parser.add_argument("--sheet", type=Path, default=Path("first_weights.png"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cards", action="store_true", help="write the figures into the cards")
     args = parser.parse_args()
     corpus = load_corpus(args.corpus, 64, permissive=True)
     judge = Judge(args.models)
+    figures: list[Measured] = []
     painter, refiner = load_model(where(args.models, "painter")), load_model(where(args.models, "refiner"))
-    engine = PainterEngine(painter, judge.read, refiner, torch.device("cpu"))
+    code = load_model(where(args.models, "code"))
+    engine = PainterEngine(painter, code, judge.read, refiner, torch.device("cpu"))
     emoji = [i for i, r in enumerate(corpus.records) if r.source not in ("openclipart", *NOT_PAINTED)]
     sets = {
         "training prompts": distinct(corpus, [i for i in emoji if painted(corpus.records[i])], args.seed),
@@ -143,21 +164,31 @@ def main() -> None:
         truth, ours = judge.recall(real(corpus, rows), records), judge.recall(pictures, records)
         peer = judge.recall(nearest_caption(corpus, rows, judge.read), records)
         print(f"{name:28}{truth:8.1f}{ours:9.1f}{100 * ours / truth:8.0f}%{peer:17.1f}", flush=True)
+        figures += [figure(f"judge R@1, {name}", ours), figure(f"judge R@1 of the real pictures, {name}", truth)]
+        figures += [figure(f"judge R@1 of the nearest caption's picture, {name}", peer)]
         sheets += list(zip(real(corpus, rows), pictures, records))[:32]
         if name == "training prompts":
             again = paint(engine, records, args.seed + 1)
+            figures.append(figure("difference of two seeds", rmse(pictures, again), "rmse of a range of 2"))
             print(f"{'two seeds differ by':28}{rmse(pictures, again):.3f} rmse of a range of 2; "
                   f"two prompts by {rmse(pictures, pictures.roll(1, 0)):.3f}")  # fmt: skip
     for language in ("es", "ru"):
         rows = distinct(corpus, [i for i in emoji if painted(corpus.records[i])], args.seed, language)
         records = [corpus.records[i] for i in rows]
         score = judge.recall(paint(engine, records, args.seed, language), records)
+        figures.append(figure(f"judge R@1, training prompts, {language}", score))
         print(f"{'training prompts, ' + language:28}{judge.recall(real(corpus, rows), records):8.1f}{score:9.1f}")
     cells = [to_bytes(torch.cat([a, b], 2)) for a, b, _ in sheets]
     labels = [f"{record.name}, {record.style}" for _, _, record in sheets]
     Image.fromarray(contact_sheet(cells, labels, columns=8)).save(args.sheet)
-    for name, value in upscaling(args.corpus, args.models).items():
+    enlarged = upscaling(args.corpus, args.models)
+    for name, value in enlarged.items():
         print(f"{name:40}{value:8.2f}")
+    if args.cards:
+        add_to_card(where(args.models, "painter"), figures)
+        split = [name.partition("[") for name in enlarged]
+        gains = [figure(n, v, p.rstrip("]")) for (n, _, p), v in zip(split, enlarged.values(), strict=True)]
+        add_to_card(where(args.models, "upscaler"), gains)
     print(f"{args.sheet}: real and painted side by side")
 
 

@@ -23,8 +23,10 @@ def main() -> None:
     for model in models:
         card, record = model.card, read_record(model.path)
         assert card is not None
-        lines.append(f"| [{model.name}](#{model.name}) | {record['network']} | {model.size / 1e6:.1f} MB | {card.title} |")
-        sections += [f"\n## {model.name}\n", f"**{card.title}.** {card.description}\n", f"*What fails.* {card.limits}\n"]
+        size = f"{model.size / 1e6:.1f} MB"
+        lines.append(f"| [{model.name}](#{model.name}) | {record['network']} | {size} | {card.title} |")
+        sections += [f"\n## {model.name}\n", f"**{card.title}.** {card.description}\n"]
+        sections += [f"*What fails.* {card.limits}\n"]
         sections += [f"Licence of the weights: {card.licence}. Made with {card.made_with}.\n"]
         if card.metrics:
             sections += ["| figure | value | protocol |", "|---|---|---|"]

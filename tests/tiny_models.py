@@ -14,7 +14,7 @@ from lienzo.clip.model import CLIP
 from lienzo.clip.sentence import SentenceEncoder
 from lienzo.diffusion.adm import Adm
 from lienzo.diffusion.code_painter import CodePainter
-from lienzo.diffusion.linear_code import fit_linear_code
+from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
 from lienzo.diffusion.refiner import Refiner
 from lienzo.upscaling.swinir import SwinIR
 from lienzo.weights.models import Card, save_model
@@ -43,12 +43,15 @@ def shaken(model: nn.Module, spread: float = 0.1) -> nn.Module:
     return model.eval()
 
 
-def tiny_painter() -> CodePainter:
+def tiny_code() -> LinearCode:
     pictures = np.random.default_rng(0).integers(0, 256, (96, SIZE, SIZE, 3), np.uint8)
+    return fit_linear_code(pictures, LENGTH)
+
+
+def tiny_painter() -> CodePainter:
     model = CodePainter(
-        size=SIZE, length=LENGTH, width=32, hidden=32, blocks=2, rank=4, text_dim=WORDS, styles=STYLES
+        length=LENGTH, width=32, hidden=32, blocks=2, rank=4, condition=32, text_dim=WORDS, styles=STYLES
     )
-    model.first_stage.load_state_dict(fit_linear_code(pictures, LENGTH).state_dict())
     shaken(model)
     return model
 
@@ -65,6 +68,7 @@ def tiny_models() -> dict[str, tuple[str, nn.Module]]:
         "sentence": ("sentence", sentence),
         "guide": ("compact-clip", tiny_clip("bottleneck")),
         "judge": ("compact-clip", tiny_clip()),
+        "code": ("linear-code", tiny_code()),
         "painter": ("code-painter", tiny_painter()),
         "refiner": ("refiner", shaken(Refiner(widths=(8, 16)), 0.02)),
         "upscaler": ("swinir", SwinIR(**SWINIR)),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
+from lienzo.weights.models import Card, load_model, save_model
 
 SIDE, LENGTH = 8, 6
 
@@ -16,7 +19,7 @@ def drawings() -> np.ndarray:
     """Pictures that vary in six directions of falling spread, and nothing else but rounding."""
     rng = np.random.default_rng(0)
     directions = np.linalg.qr(rng.standard_normal((3 * SIDE * SIDE, LENGTH)))[0].T
-    amounts = rng.standard_normal((400, LENGTH)) * np.array([250, 180, 120, 80, 50, 30])
+    amounts = rng.standard_normal((400, LENGTH)) * np.array([100, 72, 48, 32, 20, 12])
     return (128 + amounts @ directions).round().clip(0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
@@ -76,3 +79,13 @@ def test_the_state_dict_is_all_there_is(code: LinearCode) -> None:
     x = torch.randn(2, LENGTH)
     assert torch.equal(other.decode(x), code.decode(x))
     assert list(other.parameters()) == []
+
+
+def test_saved_and_loaded(code: LinearCode, drawings: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "code.safetensors"
+    save_model(path, "linear-code", code.config, code.state_dict(), Card(title="t", licence="CC0-1.0"), half=True)
+    loaded = load_model(path)
+    assert loaded.basis.dtype == torch.int8
+    assert loaded.config == code.config
+    images = to_images(drawings[:4])
+    assert torch.allclose(loaded.decode(code.encode(images)), images, atol=0.05)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -151,17 +152,17 @@ def test_plms_options(begin: str, order: int) -> None:
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_noise_gives_the_right_distribution(name: str) -> None:
-    x = MEAN + points(1, 200_000) * (1 + (DEVIATION / 10) ** 2) ** 0.5
+    x = MEAN + points(1, 50_000) * (1 + (DEVIATION / 10) ** 2) ** 0.5
     levels = sigmas.karras(150, 0.02, 10.0)
     result = final(sample(name, Bell(), x, levels, noise=noise_of(1), **STOCHASTIC[name]))
-    assert result.mean().item() == pytest.approx(MEAN, abs=0.01)
+    assert result.mean().item() == pytest.approx(MEAN, abs=0.02)
     assert result.std().item() == pytest.approx(DEVIATION, rel=0.045)
     # it is noise: the result is not what the flow alone would give
     assert abs(torch.corrcoef(torch.stack([result[0], x[0]]))[0, 1].item()) < 0.9
 
 
 def test_a_brownian_path_is_more_accurate() -> None:
-    x = MEAN + points(1, 200_000)
+    x = MEAN + points(1, 50_000)
     levels = sigmas.karras(10, 0.02, 10.0)
     wide = [
         final(sample("dpmpp_sde", Bell(), x, levels, noise=noise_of(1), path=path)).std().item()
@@ -180,7 +181,7 @@ def test_every_step_count(name: str, n: int) -> None:
     assert all(step.x.isfinite().all() for step in steps)
     assert [step.index for step in steps] == list(range(len(steps)))
     assert steps[-1].sigma == 0
-    assert all(before.sigma > after.sigma for before, after in zip(steps, steps[1:]))
+    assert all(before.sigma > after.sigma for before, after in pairwise(steps))
     if name == "dpm_fast":
         assert len(steps) <= n
     elif name != "dpm_adaptive":
@@ -390,6 +391,12 @@ def test_bad_options_get_a_sentence_at_once(name: str, options: dict[str, Any], 
 def test_bad_levels_get_a_sentence_at_once(levels: list[Any]) -> None:
     with pytest.raises(BadInput, match="fall strictly"):
         sample("euler", Bell(), points(1, 2), torch.tensor(levels))
+
+
+def test_the_adaptive_sampler_ends_whatever_is_asked() -> None:
+    steps = list(sample("dpm_adaptive", Bell(), points(1, 2), torch.tensor([1.0, 0.9, 0.0]), rtol=0.0, atol=1e-30))
+    assert steps[-1].sigma == 0
+    assert len(steps) < 200
 
 
 def test_samplers_tell_what_they_cannot_do() -> None:

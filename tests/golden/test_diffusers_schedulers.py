@@ -75,7 +75,9 @@ def run_of(golden: Golden, name: str, table: Tensor) -> Run:
         options = extra(golden, name)
         # by default DDIM ends at noise level 0 and PNDM at that of timestep 0
         ends_clean = options.get("set_alpha_to_one", str(name == "ddim")) == "True"
-        sigmas = torch.cat([table[leading(golden, int(options.get("steps_offset", 0)))], zero if ends_clean else table[:1]])
+        sigmas = torch.cat(
+            [table[leading(golden, int(options.get("steps_offset", 0)))], zero if ends_clean else table[:1]]
+        )
         if name == "pndm":
             return Run("plms", sigmas)
         return Run("ddim", sigmas, options={"clip": options.get("clip_sample", "True") == "True"})

@@ -1,6 +1,7 @@
 """DDIM and PLMS against Stable Diffusion's own samplers, with a toy network and the noise of the file."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_tables(golden_path: Path) -> None:
     assert_same(alphas[:-1].flip(0), golden.outputs["ddim_alphas"], 1e-7)
     assert_same(alphas[1:].flip(0), golden.outputs["ddim_alphas_prev"], 1e-7)
     levels = case.sigmas.tolist()
-    noises = [ancestral(a, b, golden.config["eta"])[1] for a, b in zip(levels, levels[1:])]
+    noises = [ancestral(a, b, golden.config["eta"])[1] for a, b in pairwise(levels)]
     in_vp = to_vp(torch.tensor(noises, dtype=torch.float64), case.sigmas[1:])
     assert_same(in_vp.flip(0), golden.outputs["ddim_sigmas"], 1e-6)
 

@@ -1,4 +1,4 @@
-"""The bundled text-to-picture model: an MLP that diffuses linear codes, conditioned on a sentence and a style.
+"""The bundled text-to-picture model: an MLP that diffuses linear codes (`linear_code`) by a sentence and a style.
 
 Flow matching (Lipman et al. 2023, arXiv 2210.02747) with a prediction of the clean code, adaptive layer norm
 conditioning (Peebles and Xie 2023, arXiv 2212.09748) of low rank, classifier-free guidance (Ho and Salimans 2022,
@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lienzo.diffusion.linear_code import LinearCode
 from lienzo.nn.loading import fill_exactly
 
 
@@ -49,10 +48,10 @@ class CodePainter(nn.Module):
     """Predicts the clean code from a noisy one.
 
     Args:
-        size: side of the pictures in pixels.
         length: numbers in a code.
         width, hidden, blocks: of the residual MLP.
         rank: of the adaptive layer norm.
+        condition: width of the condition (time, sentence and style).
         text_dim: length of the sentence vectors.
         styles: names of the styles it knows; index `len(styles)` stands for none.
     """
@@ -60,28 +59,26 @@ class CodePainter(nn.Module):
     def __init__(
         self,
         *,
-        size: int = 64,
         length: int = 512,
-        width: int = 384,
-        hidden: int = 768,
+        width: int = 448,
+        hidden: int = 1280,
         blocks: int = 6,
         rank: int = 32,
+        condition: int = 320,
         text_dim: int = 384,
         styles: Sequence[str] = (),
     ):
         super().__init__()
         self.config: dict[str, Any] = {
-            "size": size,
             "length": length,
             "width": width,
             "hidden": hidden,
             "blocks": blocks,
             "rank": rank,
+            "condition": condition,
             "text_dim": text_dim,
             "styles": list(styles),
         }
-        condition = 256
-        self.first_stage = LinearCode(size, length)
         self.enter = nn.Linear(length, width)
         self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
         self.text = nn.Sequential(nn.Linear(text_dim, condition), nn.GELU(), nn.Linear(condition, condition))
@@ -118,7 +115,7 @@ class CodePainter(nn.Module):
 
 def detect(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is a `CodePainter`."""
-    return {"first_stage.basis", "no_text", "leave.weight"} <= state.keys()
+    return {"no_text", "enter.weight", "leave.weight"} <= state.keys()
 
 
 def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> CodePainter:

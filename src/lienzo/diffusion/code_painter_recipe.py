@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lienzo.diffusion.code_painter import CodePainter
-from lienzo.diffusion.linear_code import LinearCode
 
 
 @dataclass
@@ -34,20 +33,17 @@ class CodePainterRecipe:
 
     Args:
         data: codes, styles and captions.
-        code: the fitted linear code, copied into the network.
         config: arguments of `CodePainter`.
         held: the same for withheld pictures, for `evaluate`.
     """
 
     name = "painter"
 
-    def __init__(self, data: CodedPictures, code: LinearCode, config: dict, held: CodedPictures, batch_size: int = 512):
-        self.data, self.code, self.config, self.held, self.batch_size = data, code, config, held, batch_size
+    def __init__(self, data: CodedPictures, config: dict, held: CodedPictures, batch_size: int = 512):
+        self.data, self.config, self.held, self.batch_size = data, config, held, batch_size
 
     def build(self) -> nn.Module:
-        model = CodePainter(**self.config)
-        model.first_stage.load_state_dict(self.code.state_dict())
-        return model
+        return CodePainter(**self.config)
 
     def _draw(self, data: CodedPictures, rows: Tensor, generator: Generator) -> dict[str, Tensor]:
         choice = torch.rand(len(rows), generator=generator).tolist()

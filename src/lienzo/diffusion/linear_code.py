@@ -1,17 +1,22 @@
 """A linear code of whole pictures: principal components, kept as 8-bit integers.
 
 For a few thousand drawings of 64 x 64 pixels, 512 numbers rebuild an unseen picture to about 24 dB, which no
-autoencoder trained in minutes reaches; and a code needs no training. The code is scaled by the square root of
-each component's spread, between pixel space (large structure only) and whitening (noise counts as much).
+autoencoder trained in minutes reaches; and a code needs no training. Each number is scaled by a small power of its
+component's spread, near pixel space: whitened codes spend a network on grain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from lienzo.nn.loading import fill_exactly
+
+WHITENING = 0.25  # power of the spread: 0 is pixel space, 1 is white
 
 
 class LinearCode(nn.Module):
@@ -29,6 +34,7 @@ class LinearCode(nn.Module):
 
     def __init__(self, size: int, length: int):
         super().__init__()
+        self.config: dict[str, Any] = {"size": size, "length": length}
         self.size = size
         pixels = 3 * size * size
         self.register_buffer("basis", torch.zeros(length, pixels, dtype=torch.int8))  # rounded unit vectors
@@ -82,7 +88,7 @@ def fit_linear_code(images: np.ndarray, length: int, seed: int = 0, rounds: int 
     order = values.argsort(descending=True)[:length]
     basis = (q @ vectors[:, order]).T  # (length, pixels), orthonormal rows
     deviation = values[order].clamp_min(1e-12).sqrt()
-    unit = deviation.sqrt()
+    unit = deviation**WHITENING
     unit *= (deviation / unit).square().mean().sqrt()  # code numbers have mean square 1
     step = basis.abs().amax(1) / 127
     code.basis.copy_((basis / step[:, None]).round().to(torch.int8))
@@ -90,3 +96,16 @@ def fit_linear_code(images: np.ndarray, length: int, seed: int = 0, rounds: int 
     code.mean.copy_(mean)
     code.spread.copy_(unit)
     return code
+
+
+def detect(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is a `LinearCode`."""
+    return state.keys() == {"basis", "step", "mean", "spread"}
+
+
+def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> LinearCode:
+    """The code; its size is read off the shapes. Raises `BadWeights` when keys or shapes do not fit."""
+    length, pixels = state["basis"].shape
+    with torch.device("meta"):
+        code = LinearCode(round((pixels / 3) ** 0.5), length)
+    return fill_exactly(code, state, "a linear code").eval()

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.code_painter_recipe import CodedPictures
+from lienzo.diffusion.linear_code import LinearCode
 from lienzo.diffusion.refiner import Refiner
 
 
@@ -23,15 +24,23 @@ class RefinerRecipe:
         images: uint8 (N, S, S, 3), row for row the pictures of `data`.
         data: their codes, styles and captions.
         painter: a trained painter, frozen.
+        code: the linear code of both.
         held: number of pictures at the end of the arrays that are kept for `evaluate`; an eighth at most.
     """
 
     name = "refiner"
 
     def __init__(
-        self, images: np.ndarray, data: CodedPictures, painter: CodePainter, held: int = 64, batch_size: int = 32
+        self,
+        images: np.ndarray,
+        data: CodedPictures,
+        painter: CodePainter,
+        code: LinearCode,
+        held: int = 64,
+        batch_size: int = 32,
     ):
-        self.images, self.data, self.painter, self.batch_size = images, data, painter, batch_size
+        self.images, self.data, self.painter, self.code = images, data, painter, code
+        self.batch_size = batch_size
         self.held = min(held, len(images) // 8)
 
     def build(self) -> nn.Module:
@@ -47,7 +56,7 @@ class RefinerRecipe:
         text = self.data.vectors[torch.tensor(first)].float()
         guess = self.painter(noisy, t, text=text, style=self.data.style[rows])
         target = torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return {"input": self.painter.first_stage.decode(guess).clamp(-1, 1), "target": target}
+        return {"input": self.code.decode(guess).clamp(-1, 1), "target": target}
 
     def batch(self, images_seen: int, generator: Generator) -> dict[str, Tensor]:
         rows = torch.randint(len(self.images) - self.held, (self.batch_size,), generator=generator)

@@ -185,16 +185,17 @@ def painter_data(given: TrainBundled) -> tuple[Corpus, Coloured, LinearCode, Cod
     """The permissive corpus, the painter's pictures, their linear code, codes with captions, and the styles."""
     corpus = load_corpus(given.corpus, 64, permissive=True)
     plain = choose(corpus, painted)
-    data = with_colours(plain, 2, given.seed)
-    path = given.runs / "linear_code.pt"
-    size = plain.images.shape[1]
-    code = LinearCode(size, CODE_LENGTH)
-    if path.is_file():
-        code.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        code = fit_linear_code(data.images, CODE_LENGTH, given.seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(code.state_dict(), path)
+    data = with_colours(plain, 1, given.seed)
+    path = folder(given) / "code.safetensors"
+    if not path.is_file():
+        fitted = fit_linear_code(data.images, CODE_LENGTH, given.seed)
+        finish(given, "code", "linear-code", fitted, {},
+            title="Linear code of drawings, 64 px",
+            description=f"{CODE_LENGTH} principal components of the painter's pictures, 8-bit.",
+            limits="Fine detail and texture are lost; made for single things on white.",
+        )  # fmt: skip
+    code = load_model(path)
+    assert isinstance(code, LinearCode)
     styles = sorted({record.style for record in plain.records})
     return corpus, data, code, coded(data, code, styles, encoder(given), given.seed), styles
 
@@ -219,10 +220,10 @@ def painter(given: TrainBundled) -> Iterator[Event]:
     corpus, _, code, data, styles = painter_data(given)
     held = choose(corpus, lambda r: r.withheld_pair and r.source not in NOT_PAINTED)
     config = {"styles": styles, "length": CODE_LENGTH}
-    recipe = CodePainterRecipe(data, code, config, coded(held, code, styles, encoder(given), given.seed))
+    recipe = CodePainterRecipe(data, config, coded(held, code, styles, encoder(given), given.seed))
     figures: dict[str, float] = {}
     plan = Training(
-        images=4_000_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=400_000,
+        images=3_000_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=300_000,
         look_images=500_000,
     )  # fmt: skip
     yield from train(given, recipe, plan, "painter", figures)
@@ -237,13 +238,13 @@ def painter(given: TrainBundled) -> Iterator[Event]:
 
 def refiner(given: TrainBundled) -> Iterator[Event]:
     """The refiner of the painter's pictures."""
-    _, data, _, codes, _ = painter_data(given)
+    _, data, code, codes, _ = painter_data(given)
     order = np.random.default_rng(given.seed).permutation(len(data.images))
     shuffled = CodedPictures(
         codes.codes[order], codes.style[order], [codes.caption_rows[i] for i in order], codes.vectors
     )
     painter_model = load_model(folder(given) / "painter.safetensors")
-    recipe = RefinerRecipe(data.images[order], shuffled, painter_model)  # type: ignore[arg-type]
+    recipe = RefinerRecipe(data.images[order], shuffled, painter_model, code)  # type: ignore[arg-type]
     figures: dict[str, float] = {}
     plan = Training(
         images=24_000, learning_rate=1.5e-3, warmup=1_000, bf16=True, ema_half_life=3_000, look_images=6_000

@@ -145,15 +145,19 @@ def run(options: Create) -> Iterator[Event]:
         yield from save_grid(done, options)
 
 
+def check_pairs(options: Create) -> None:
+    """Refuse an option that lacks the one it needs."""
+    if options.mask and not options.init:
+        raise BadInput("--mask says which part of --init is painted anew; give --init too.")
+    if options.mode == "secondary" and not options.secondary:
+        raise BadInput("--mode secondary needs the small network; name its file with --secondary.")
+
+
 def check_target(options: Create) -> None:
     """Refuse an impossible target before any work is done."""
     parent = options.out.parent
     if not parent.is_dir():
         raise BadInput(f"The folder '{printable(str(parent))}' does not exist; create it or choose another --out.")
-    if options.mask and not options.init:
-        raise BadInput("--mask says which part of --init is painted anew; give --init too.")
-    if options.mode == "secondary" and not options.secondary:
-        raise BadInput("--mode secondary needs the small network; name its file with --secondary.")
     if not options.overwrite:
         for path in [target(options, i) for i in range(options.n)]:
             if path.exists():

@@ -28,7 +28,7 @@ from lienzo.imaging.masks import fitted, read_mask
 from lienzo.imaging.reading import load_picture, to_tensor
 from lienzo.imaging.resize import resize_array
 from lienzo.nn.noise import PictureNoise
-from lienzo.tasks.create import Create, seeds_of
+from lienzo.tasks.create import Create, check_pairs, seeds_of
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
@@ -208,8 +208,7 @@ class Easel:
         options |= {"seed": seed, "steps": self.steps, "sampler": self.sampler}
         options["model"] = self.models["model"].stem
         options["clip"] = [Path(name).stem for name in self.options.clip]
-        if self.upscaler is not None:
-            options["upscaler"] = self.upscaler.path.stem
+        options |= {name: self.models[name].stem for name in ("upscaler", "secondary") if name in self.models}
         inputs: dict[str, Any] = {
             name: sha256(path) for name in ("init", "mask") if (path := getattr(self.options, name))
         }
@@ -265,6 +264,7 @@ def open_easel(options: Create) -> Easel:
     Raises:
         BadInput: an unknown model, style or sampler, or files that do not fit.
     """
+    check_pairs(options)
     device = pick_device(options.device)
     path = resolve(options.model)
     model = load_model(path, device)

@@ -19,10 +19,11 @@ from lienzo.core.errors import BadInput
 
 def relative_position_index(window: int) -> Tensor:
     """Which row of the bias table holds for each pair of pixels of a window: int64, (window^2, window^2)."""
-    y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-    place = torch.stack([y.flatten(), x.flatten()])  # (2, N)
-    offset = place[:, :, None] - place[:, None, :] + window - 1  # (2, N, N), from 0 to 2 window - 2
-    return offset[0] * (2 * window - 1) + offset[1]
+    with torch.device("cpu"):  # real values also in a network that is built on "meta"
+        y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        place = torch.stack([y.flatten(), x.flatten()])  # (2, N)
+        offset = place[:, :, None] - place[:, None, :] + window - 1  # (2, N, N), from 0 to 2 window - 2
+        return offset[0] * (2 * window - 1) + offset[1]
 
 
 @lru_cache(maxsize=4)

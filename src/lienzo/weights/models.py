@@ -38,6 +38,7 @@ NETWORKS = Names(
         "sentence": "lienzo.clip.sentence",
         "adm": "lienzo.diffusion.adm_checkpoints",
         "disco-secondary": "lienzo.diffusion.secondary",
+        "linear-code": "lienzo.diffusion.linear_code",
         "code-painter": "lienzo.diffusion.code_painter",
         "refiner": "lienzo.diffusion.refiner",
         "swinir": "lienzo.upscaling.swinir",

@@ -24,9 +24,11 @@ def sample_ddpm(
 ) -> Iterator[Step]:
     """Algorithm 2 of Ho et al. 2020, on any noise levels: a step of the respaced diffusion that visits only them.
 
-    Order 1 (weak), one call a step. Guidance that moves the mean by the variance of the step (Dhariwal & Nichol 2021,
-    algorithm 1) depends on both ends of it and is no function from model to model: `gaussian.GaussianDiffusion.p_sample`
-    has it; `denoiser.with_score` is what serves every sampler. What the models were trained for: best with 100 steps or more.
+    Order 1 (weak), one call a step. What the models were trained for: best with 100 steps or more.
+
+    Guidance that moves the mean by the variance of the step (Dhariwal & Nichol 2021, algorithm 1) depends on both ends
+    of it and so is no function from model to model: `gaussian.GaussianDiffusion.p_sample` has it, while
+    `denoiser.with_score` serves every sampler.
 
     Args:
         variance: of the noise: ``small`` is that of q(x_following | x_sigma, x0), the same as `euler_ancestral`;

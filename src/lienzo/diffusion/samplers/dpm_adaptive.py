@@ -15,7 +15,7 @@ from lienzo.diffusion.samplers.dpm_solver import eps_at, first_order, second_ord
 from lienzo.diffusion.samplers.steps import Step, denoise, level
 from lienzo.nn.noise import Noise
 
-SMALLEST_STEP = 1e-6  # in log sigma; what is smaller is accepted, as rounding may keep the error up
+SMALLEST_STEP = 1e-3  # in log sigma; it is always kept, as rounding can hold the error up whatever the step
 SAFETY = 0.81  # a try is kept if the next step need not be shorter than this share of it
 
 
@@ -64,8 +64,8 @@ def sample_dpm_adaptive(
             high = third_order(model, x, eps, s, down, inner)
         factor = _error(low, high, previous, rtol, atol, control).reciprocal() ** (1 / (1.5 if eta else order))
         factor = 1 + (factor - 1).atan()
-        kept = ((factor >= SAFETY) | (h < SMALLEST_STEP)) & moving
-        h = h * factor
+        kept = ((factor >= SAFETY) | (h <= SMALLEST_STEP)) & moving
+        h = (h * factor).clamp(min=SMALLEST_STEP)
         # Alone or in a batch a picture must draw once a try, so noise may not depend on who keeps the step.
         if eta and (control == "picture" or bool(kept.any())):
             high = high + noise(x) * spread(s_noise * up, x)
@@ -92,7 +92,8 @@ def _split(s: Tensor, t: Tensor, last: float, eta: float) -> tuple[Tensor, Tenso
 def _error(low: Tensor, high: Tensor, previous: Tensor, rtol: float, atol: float, control: str) -> Tensor:
     """The root mean square, (B,), of what two orders differ by, in units of the tolerance."""
     tolerance = (rtol * torch.maximum(low.abs(), previous.abs())).clamp(min=atol)
-    error = ((low - high) / tolerance).flatten(1).pow(2).mean(1).to(torch.promote_types(low.dtype, torch.float32))
+    squares = ((low - high) / tolerance).reshape(len(low), -1).pow(2)
+    error = squares.mean(1).to(torch.promote_types(low.dtype, torch.float32))
     if not bool(error.isfinite().all()):
         raise BadInput(
             "The sampler 'dpm_adaptive' met numbers that are not finite; the model or its guidance diverges."

@@ -11,6 +11,7 @@ from torch import Tensor
 from lienzo.core.errors import BadInput
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
+from lienzo.diffusion.linear_code import LinearCode
 from lienzo.diffusion.sigmas import flow
 from lienzo.guidance.steer import classifier_free
 from lienzo.tasks.create import Create
@@ -27,6 +28,7 @@ class PainterEngine:
 
     Args:
         model: the network.
+        code: the linear code that it was trained on.
         read: sentences to vectors (N, D), the ones it was trained on.
         refiner: cleans the drawings, or None.
         device: where to compute.
@@ -39,14 +41,14 @@ class PainterEngine:
     def __init__(
         self,
         model: CodePainter,
+        code: LinearCode,
         read: Callable[[Sequence[str]], Tensor],
         refiner: Callable[[Tensor], Tensor] | None,
         device: torch.device,
     ):
         self.model, self.read, self.refiner, self.device = model.to(device), read, refiner, device
-        self.size = model.config["size"]
-        self.models: tuple[str, ...] = ("sentence",) if refiner is None else ("sentence", "refiner")
-        code = self.model.first_stage
+        self.size = code.size
+        self.models: tuple[str, ...] = ("code", "sentence") if refiner is None else ("code", "sentence", "refiner")
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
 
     def _finish(self, codes: Tensor) -> Tensor:
@@ -101,4 +103,7 @@ class PainterEngine:
 def open_painter(model: CodePainter, options: Create, device: torch.device) -> PainterEngine:
     """The painter as `create` asks for it."""
     refiner = load_model(resolve("refiner"), device) if options.refine else None
-    return PainterEngine(model, load_model(resolve("sentence"), device), refiner, device)
+    code, read = load_model(resolve("code"), device), load_model(resolve("sentence"), device)
+    if not isinstance(code, LinearCode):
+        raise BadInput("The model 'code' is no linear code; the painter needs the one it was trained on.")
+    return PainterEngine(model, code, read, refiner, device)

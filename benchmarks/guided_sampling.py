@@ -13,7 +13,7 @@ It reports seconds a picture (wall and processor), their ratio, the ratio withou
 the judge's R@1 and mean cosine; a sheet of all pictures goes to benchmarks/out/guided_sampling.png. The promise: at
 least 3 times fewer seconds at an equal or better judge's score; exit code 1 when it is broken.
 
-It takes about 5 minutes with 8 prompts on 2 cores. `--random` tries it without any weights in half a minute.
+It takes about 3 minutes with 8 prompts on 2 idle cores; `--random --prompts 1` tries it without any weights.
 """
 
 from __future__ import annotations

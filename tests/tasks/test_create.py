@@ -211,7 +211,7 @@ def test_the_secondary_network_guides_pixel_models() -> None:
     from lienzo.weights.models import Card, save_model
 
     torch.manual_seed(0)
-    small = SecondaryModel(base=8)
+    small = SecondaryModel(channels=8)
     save_model("small.safetensors", "disco-secondary", small.config, small.state_dict(),
                Card(title="t", licence="CC0-1.0"))  # fmt: skip
     base: dict[str, Any] = {"model": "adm-64", "size": 32, "cutn": 4, "upscaler": "none", "clip_guidance": 0.4}

@@ -41,7 +41,12 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
         many = positional and getattr(field.annotation, "__origin__", None) is tuple
         parameter = Parameter(
-            help=_help(field), show_default=False, negative=None, consume_multiple=True, required=field.is_required()
+            help=_help(field),
+            show_default=False,
+            negative=None,
+            negative_iterable=(),
+            consume_multiple=True,
+            required=field.is_required(),
         )
         if many:
             element = field.annotation.__args__[0]  # type: ignore[union-attr]

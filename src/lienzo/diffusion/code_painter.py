@@ -61,7 +61,7 @@ class CodePainter(nn.Module):
         *,
         length: int = 512,
         width: int = 448,
-        hidden: int = 1280,
+        hidden: int = 1264,
         blocks: int = 6,
         rank: int = 32,
         condition: int = 320,

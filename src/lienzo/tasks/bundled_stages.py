@@ -173,7 +173,7 @@ def judge(given: TrainBundled) -> Iterator[Event]:
 def guide(given: TrainBundled) -> Iterator[Event]:
     """The CLIP that guides and ranks."""
     config = {"tower": "bottleneck", "widths": [48, 96, 192, 384], "depth": 2, "size": 32}
-    yield from _clip_stage(given, "guide", config, "guide", 23, 240_000)
+    yield from _clip_stage(given, "guide", config, "guide", 23, 160_000)
 
 
 def painted(record: Record) -> bool:

@@ -44,4 +44,4 @@ def run(options: Show) -> Iterator[Event]:
 
 
 def _shown(value: object) -> str:
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 400)
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -57,11 +57,7 @@ def sample_dpm_adaptive(
         down, up = _split(s, t, last, eta)
         eps = eps_at(model, x, s)
         denoised = x - spread((-s).exp(), x) * eps
-        if order == 2:
-            low, high = first_order(x, eps, s, down), second_order(model, x, eps, s, down)[0]
-        else:
-            low, inner = second_order(model, x, eps, s, down, r=1 / 3)
-            high = third_order(model, x, eps, s, down, inner)
+        low, high = _both(model, x, eps, s, down, order)
         factor = _error(low, high, previous, rtol, atol, control).reciprocal() ** (1 / (1.5 if eta else order))
         factor = 1 + (factor - 1).atan()
         kept = ((factor >= SAFETY) | (h <= SMALLEST_STEP)) & moving
@@ -77,6 +73,14 @@ def sample_dpm_adaptive(
     if len(levels) < len(sigmas):
         x = denoise(model, x, levels[-1])
         yield Step(index, 0.0, x, x)
+
+
+def _both(model: Model, x: Tensor, eps: Tensor, s: Tensor, t: Tensor, order: int) -> tuple[Tensor, Tensor]:
+    """The step from time s to t by the order below and by `order`."""
+    if order == 2:
+        return first_order(x, eps, s, t), second_order(model, x, eps, s, t)[0]
+    low, inner = second_order(model, x, eps, s, t, r=1 / 3)
+    return low, third_order(model, x, eps, s, t, inner)
 
 
 def _split(s: Tensor, t: Tensor, last: float, eta: float) -> tuple[Tensor, Tensor]:

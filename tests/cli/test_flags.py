@@ -1,0 +1,91 @@
+"""Flags made from options: names, kinds, help and what reaches the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+from pydantic import Field
+
+from lienzo.cli.flags import build_app, parse_and_run
+from lienzo.core.errors import BadInput
+from lienzo.core.options import Options
+
+
+class Paint(Options):
+    """Paint it."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"dark": {"colour": "black"}}
+
+    subject: str = Field(json_schema_extra={"positional": True})
+    """What."""
+    wide_name: int = Field(3, ge=1, lt=9)
+    """How many."""
+    colour: Literal["red", "black"] = "red"
+    """Which."""
+    many: tuple[str, ...] = ()
+    """Several."""
+    where: Path | None = None
+    """A place."""
+    on: bool = True
+    """A switch."""
+    inside: float = Field(0.5, json_schema_extra={"hidden": True})
+    """Not shown."""
+
+
+class Files(Options):
+    files: tuple[Path, ...] = Field((), json_schema_extra={"positional": True})
+    """Files."""
+
+
+def parsed(options: type[Options], *arguments: str) -> tuple[Any, dict[str, Any]]:
+    kept: list[tuple[Any, dict[str, Any]]] = []
+
+    def then(made: Options, screen: dict[str, Any]) -> int:
+        kept.append((made, screen))
+        return 3
+
+    assert parse_and_run(build_app("paint", "Paint it.", options, then), list(arguments)) == 3
+    return kept[0]
+
+
+def test_everything_arrives() -> None:
+    made, screen = parsed(
+        Paint, "a fox", "--wide-name", "5", "--colour", "black", "--many", "a", "b", "--where", "x/y", "--no-on", "--json"
+    )
+    assert made == Paint(subject="a fox", wide_name=5, colour="black", many=("a", "b"), where=Path("x/y"), on=False)
+    assert screen == {"json": True, "quiet": False}
+
+
+def test_what_is_not_given_is_left_to_the_options() -> None:
+    made, screen = parsed(Paint, "a fox")
+    assert made == Paint(subject="a fox")
+    assert made.model_fields_set == {"subject"}
+    assert screen == {"json": False, "quiet": False}
+    assert parsed(Paint, "a fox", "--preset", "dark")[0].colour == "black"
+    assert parsed(Paint, "a fox", "--preset", "dark", "--colour", "red")[0].colour == "red"
+
+
+def test_any_number_of_files() -> None:
+    assert parsed(Files)[0].files == ()
+    assert parsed(Files, "a", "b c", "-")[0].files == (Path("a"), Path("b c"), Path("-"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["a fox", "--inside", "1"], ["a fox", "--no-json"], ["a fox", "--preset", "x"], ["--wide-name"], ["a", "b"], []],
+)
+def test_what_does_not_fit_is_bad_input(arguments: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        parsed(Paint, *arguments)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith((".", "?"))
+
+
+def test_help_says_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    parse_and_run(build_app("paint", "Paint it.", Paint, lambda *_: 0), ["--help"])
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "How many. [default: 3, at least 1, below 9]" in out
+    assert "--inside" not in out
+    assert "--on --no-on A switch. [default: True]" in out

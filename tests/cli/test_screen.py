@@ -1,0 +1,105 @@
+"""The display on a terminal: bars, tables, notes and previews, with every text escaped."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lienzo.cli.screen import Live, print_json, print_plain, result_line
+from lienzo.core.events import Checkpoint, Event, Metric, Note, Picture, Preview, Progress, Table
+
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+NASTY = "[red]\x1b[31m[/] [/bold] :smiley:\n\x9b\u202e"
+SHOWN = "[red][31m[/] [/bold] :smiley:"
+EVENTS: list[Event] = [
+    Progress("paint", 1, 2, 0.5),
+    Progress("paint", 2, 2, 0.001),
+    Preview(0, 0, IMAGE),
+    Note(NASTY),
+    Note(NASTY, "warning"),
+    Checkpoint(NASTY, 7),
+    Metric(NASTY, 1.5, images_seen=3),
+    Metric("psnr", float("inf"), "rgb"),
+    Table(NASTY, (NASTY, "b"), ((NASTY, "x" * 200), ("c", "d"))),
+    Picture(0, 1, IMAGE, NASTY, {"clip": 0.5}),
+]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    live = Live()
+    for name in ("console", "out"):
+        made = Console(file=io.StringIO(), force_terminal=True, width=100, emoji=False, highlight=False)
+        setattr(live, name, made)
+    live.bars.live.console = live.console
+    live.bars.disable = False
+    return live
+
+
+def test_every_event_on_a_terminal(terminal: Live) -> None:
+    terminal(iter(EVENTS))
+    out, err = (console.file.getvalue() for console in (terminal.out, terminal.console))  # type: ignore[attr-defined]
+    for text in (out, err):
+        assert SHOWN in text
+        assert "\x1b[31m" not in text
+        assert "\x9b" not in text
+        assert "\u202e" not in text
+    assert "paint" in err
+    assert "inf" in out
+
+
+def test_notes_and_bars_do_not_reach_standard_output(terminal: Live) -> None:
+    terminal(iter([Note("a note"), Progress("paint", 1, 2), Checkpoint("x", 1)]))
+    assert terminal.out.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_without_a_terminal_there_are_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    Live()(iter([Progress("paint", 1, 2), Progress("paint", 2, 2), Picture(0, 5, IMAGE, "a.png")]))
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out == "a.png  (seed 5)\n"
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    print_plain(iter(EVENTS), out)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "[red][31m[/] [/bold] :smiley: \n"  # the warning only
+    assert not set(out.getvalue()) & set("\x1b\x9b\u202e")
+    assert len(out.getvalue().splitlines()) == 6  # two metrics, a head and two rows, a picture
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Metric("psnr", 30.12345, "rgb"), "psnr[rgb] 30.12"),
+        (Metric("n", 3), "n 3"),
+        (Picture(0, 5, IMAGE, "a.png", {"clip": 0.25}), "a.png  (seed 5, clip 0.250)"),
+        (Picture(0, 5, IMAGE), ""),
+        (Table("t", ("a", "bb"), (("ccc", "d"),)), "a    bb\nccc  d"),
+        (Table("t", ("a", "b"), ()), "a  b"),
+        (Note("x"), ""),
+        (Progress("x", 1, 2), ""),
+    ],
+)
+def test_result_lines(event: Event, line: str) -> None:
+    assert result_line(event) == line
+
+
+def test_json_lines_come_at_once() -> None:
+    class Out(io.StringIO):
+        flushed = 0
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    out = Out()
+    print_json(iter(EVENTS), out)
+    assert out.flushed == len(EVENTS)
+    assert out.getvalue().count("\n") == len(EVENTS)
+    assert out.getvalue().isascii()

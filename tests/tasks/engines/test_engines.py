@@ -1,0 +1,145 @@
+"""Engines: which network gets which, and that each denoises towards what it was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import ADM, STYLES
+from torch import nn
+
+from lienzo.core.errors import BadInput
+from lienzo.diffusion.adm import Adm, AdmSuperRes
+from lienzo.tasks.create import Create
+from lienzo.tasks.engines import ENGINES, engine_for
+from lienzo.tasks.engines.adm import AdmEngine
+from lienzo.tasks.engines.base import Wish
+from lienzo.tasks.engines.painter import PainterEngine
+from lienzo.weights.models import load_model
+from lienzo.weights.store import resolve
+
+CPU = torch.device("cpu")
+BUNDLED_ADM: dict[str, Any] = {
+    "image_size": 64, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
+    "attention_resolutions": [8], "channel_mult": [1, 2, 3, 4], "num_head_channels": 32,
+    "use_scale_shift_norm": True,
+}  # fmt: skip
+
+
+def painter(**options: Any) -> PainterEngine:
+    engine = engine_for(load_model(resolve("painter")), Create.make(prompt="x", **options), CPU)
+    assert isinstance(engine, PainterEngine)
+    return engine
+
+
+def test_every_engine_of_the_table_exists() -> None:
+    assert all(callable(ENGINES.load(name)) for name in ENGINES)
+
+
+def test_other_networks_do_not_paint() -> None:
+    with pytest.raises(BadInput, match="'painter' is a Linear, which does not paint"):
+        engine_for(nn.Linear(1, 1), Create.make(prompt="x"), CPU)
+
+
+@pytest.mark.parametrize("name", ["painter", "adm-64"])
+def test_what_an_engine_promises(name: str) -> None:
+    engine = engine_for(load_model(resolve(name)), Create.make(prompt="x", model=name), CPU)
+    sigmas = engine.sigmas(engine.steps)
+    assert len(sigmas) == engine.steps + 1
+    assert (sigmas.diff() < 0).all()
+    assert sigmas[-1] == 0
+    for steps in (1, 1000):
+        assert (engine.sigmas(steps).diff() < 0).all()
+    x = torch.randn(3, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
+    model = engine.denoiser(Wish((("fox", 1.0),)), 3, 2.0)
+    denoised = model(x * sigmas[0], sigmas[:1].expand(3))
+    assert denoised.shape == x.shape
+    assert denoised.isfinite().all()
+    for picture in (engine.latents.decode(denoised), engine.latents.finish(denoised)):
+        assert picture.shape == (3, 3, engine.size, engine.size)
+    assert engine.latents.finish(denoised).abs().max() <= 1
+    if engine.latents.encode is not None:
+        codes = engine.latents.encode(engine.latents.decode(denoised))
+        assert torch.allclose(codes, denoised, atol=0.1)
+
+
+def test_guidance_is_linear_in_its_scale() -> None:
+    engine = painter()
+    x, sigma = torch.randn(2, *engine.latents.shape), torch.tensor([2.0, 2.0])
+    wish = Wish((("fox", 1.0),), style="flat")
+    plain, none, twice = (engine.denoiser(wish, 2, scale)(x, sigma) for scale in (1.0, 0.0, 2.0))
+    assert torch.allclose(twice, none + 2 * (plain - none), atol=1e-4)
+    assert not torch.allclose(plain, none, atol=1e-3)
+
+
+def test_what_is_unwanted_takes_the_place_of_nothing() -> None:
+    engine = painter()
+    x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([2.0])
+
+    def out(wish: Wish, scale: float) -> torch.Tensor:
+        return engine.denoiser(wish, 1, scale)(x, sigma)
+
+    fox, fog = Wish((("fox", 1.0),)), Wish((("fog", 1.0),))
+    apart = Wish((("fox", 1.0),), negative="fog")
+    weighted = Wish((("fox", 1.0), ("fog", -1.0)))
+    expected = out(fog, 1.0) + 3 * (out(fox, 1.0) - out(fog, 1.0))
+    assert torch.allclose(out(apart, 3.0), expected, atol=1e-4)
+    assert torch.allclose(out(weighted, 3.0), expected, atol=1e-4)
+
+
+def test_weights_mix_sentences() -> None:
+    engine = painter()
+    x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([2.0])
+
+    def out(*subjects: tuple[str, float]) -> torch.Tensor:
+        return engine.denoiser(Wish(subjects), 1, 1.0)(x, sigma)
+
+    assert torch.allclose(out(("fox", 1.0), ("cat", 1e-6)), out(("fox", 1.0)), atol=1e-4)
+    assert torch.allclose(out(("fox", 2.0), ("cat", 4.0)), out(("fox", 1.0), ("cat", 2.0)), atol=1e-5)
+    assert not torch.allclose(out(("fox", 1.0), ("cat", 1.0)), out(("fox", 1.0)), atol=1e-3)
+
+
+def test_styles_of_the_painter() -> None:
+    engine = painter()
+    assert engine.style_index("flat") == STYLES.index("flat")
+    assert engine.style_index(None) == STYLES.index("soft shaded")
+    with pytest.raises(BadInput, match="The painter has no style 'retro'; it has flat, line icon, soft shaded"):
+        engine.style_index("retro")
+
+
+def test_refining_can_be_left_out() -> None:
+    refined, plain = painter(), painter(refine=False)
+    codes = torch.randn(1, *plain.latents.shape)
+    assert plain.models == ("sentence",)
+    assert refined.models == ("sentence", "refiner")
+    assert torch.equal(plain.latents.finish(codes), plain.latents.decode(codes).clamp(-1, 1))
+    assert not torch.equal(refined.latents.finish(codes), plain.latents.finish(codes))
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "sentence"),
+    [(Adm, {"num_classes": 5}, "numbered classes"), (AdmSuperRes, {}, "enlarges pictures")],
+)
+def test_adm_networks_that_cannot_start_from_a_sentence(network: Any, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        AdmEngine(network(**{**ADM, **changes}), CPU)
+
+
+def test_the_bundled_adm_is_sampled_on_the_schedule_it_was_trained_on() -> None:
+    """Its weights are learned on the cosine schedule; on another one every noise level would be a wrong one."""
+    from lienzo.diffusion.schedules import make_betas
+    from lienzo.tasks.bundled_stages import ADM_CONFIG
+
+    assert ADM_CONFIG == BUNDLED_ADM
+    with torch.device("meta"):
+        model = Adm(**ADM_CONFIG)
+    engine = AdmEngine(model.to_empty(device="cpu"), CPU)
+    assert torch.equal(torch.as_tensor(engine.network.betas), torch.as_tensor(make_betas("cosine", 1000)))
+
+
+def test_learned_variance_is_left_out_of_the_estimate() -> None:
+    torch.manual_seed(0)
+    engine = AdmEngine(Adm(**{**ADM, "out_channels": 6}).eval(), CPU)
+    out = engine.denoiser(Wish(()), 2, 1.0)(torch.randn(2, 3, 32, 32), torch.ones(2))
+    assert out.shape == (2, 3, 32, 32)

@@ -1,0 +1,47 @@
+"""The CLIPs of a task: which networks are some, equal say, and a score that is a cosine."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import openai_clip
+
+from lienzo.core.errors import BadInput
+from lienzo.tasks.perceptors import Judges, open_perceptors, perceptor_of
+from lienzo.weights.models import load_model
+from lienzo.weights.store import resolve
+
+CPU = torch.device("cpu")
+
+
+def test_scores_are_mean_cosines() -> None:
+    pictures = torch.rand(3, 3, 16, 16) * 2 - 1
+    guide, judge, both = (open_perceptors(names, CPU) for names in (["guide"], ["judge"], ["guide", "judge"]))
+    a, b, mean = (torch.tensor(judges.score(pictures, "a fox")) for judges in (guide, judge, both))
+    assert torch.allclose(mean, (a + b) / 2, atol=1e-6)
+    assert mean.abs().max() <= 1
+    assert not torch.allclose(a, b, atol=1e-4)
+    alone = [guide.score(picture[None], "a fox")[0] for picture in pictures]
+    assert torch.allclose(torch.tensor(alone), a, atol=1e-5)
+
+
+def test_the_score_is_that_of_the_network_itself() -> None:
+    model, read = load_model(resolve("judge")), load_model(resolve("sentence"))
+    pictures = torch.rand(2, 3, 16, 16)
+    expected = model.encode_image(pictures) @ model.encode_text(read(["a fox"])).T  # type: ignore[operator]
+    found = open_perceptors(["judge"], CPU).score(pictures * 2 - 1, "a fox")
+    assert torch.allclose(torch.tensor(found), expected[:, 0], atol=1e-5)
+
+
+def test_openai_clip_is_a_perceptor() -> None:
+    judges = Judges([perceptor_of(openai_clip().eval(), "ViT", CPU)], CPU)
+    scores = judges.score(torch.rand(2, 3, 40, 40) * 2 - 1, "a very long sentence " * 60)
+    assert len(scores) == 2
+    assert all(-1 <= score <= 1 for score in scores)
+
+
+def test_what_is_no_clip() -> None:
+    with pytest.raises(BadInput, match="'painter' is no CLIP; choose guide, judge, or a file of a CLIP"):
+        open_perceptors(["painter"], CPU)
+    with pytest.raises(BadInput, match="Name at least one CLIP"):
+        open_perceptors([], CPU)

@@ -100,7 +100,7 @@ def parse_and_run(app: App, arguments: list[str]) -> int:
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
-        raise BadInput(f"There is no place for '{' '.join(error.unused_tokens)}'; put a sentence in quotes.") from error
+        raise BadInput(f"There is no place for '{' '.join(error.unused_tokens or ())}'; put a sentence in quotes.") from error
     except CycloptsError as error:
         text = " ".join(str(error).split())
         raise BadInput(text if text.endswith((".", "?")) else f"{text}.") from error

@@ -103,7 +103,8 @@ class Live:
     def _table(self, event: Table) -> None:
         from rich.table import Table as Grid
 
-        grid = Grid(title=_safe(event.title) or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+        title = _safe(event.title) or None
+        grid = Grid(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
         for column in event.columns:
             grid.add_column(column)
         for row in event.rows:

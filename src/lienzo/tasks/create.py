@@ -159,7 +159,8 @@ def check_target(options: Create) -> None:
     if not parent.is_dir():
         raise BadInput(f"The folder '{printable(str(parent))}' does not exist; create it or choose another --out.")
     if not options.overwrite:
-        for path in [target(options, i) for i in range(options.n)]:
+        grid = [grid_path(options)] if options.n > 1 else []
+        for path in [*(target(options, i) for i in range(options.n)), *grid]:
             if path.exists():
                 raise BadInput(f"'{path.name}' exists already; choose another --out.")
 
@@ -169,6 +170,11 @@ def target(options: Create, index: int) -> Path:
     if options.n == 1:
         return options.out
     return options.out.with_stem(f"{options.out.stem}-{index}")
+
+
+def grid_path(options: Create) -> Path:
+    """File of the contact sheet."""
+    return options.out.with_stem(f"{options.out.stem}-grid")
 
 
 def preview_path(out: Path) -> Path:
@@ -202,7 +208,7 @@ def save_grid(pictures: list[Picture], options: Create) -> Iterator[Event]:
     ranked = sorted(pictures, key=lambda p: -p.scores.get("clip", 0.0))
     labels = [f"seed {p.seed}" for p in ranked]
     sheet = contact_sheet([p.image for p in ranked], labels=labels)
-    path = options.out.with_stem(f"{options.out.stem}-grid")
+    path = grid_path(options)
     save_picture(sheet, path, exist_ok=options.overwrite)
     yield Progress("save", len(pictures), len(pictures), unit="picture")
     yield Note(f"{path.name} shows all {len(pictures)}, the best by CLIP first (seed {ranked[0].seed}).")

@@ -52,7 +52,19 @@ def parsed(options: type[Options], *arguments: str) -> tuple[Any, dict[str, Any]
 
 def test_everything_arrives() -> None:
     made, screen = parsed(
-        Paint, "a fox", "--wide-name", "5", "--colour", "black", "--many", "a", "b", "--where", "x/y", "--no-on", "--json"
+        Paint,
+        "a fox",
+        "--wide-name",
+        "5",
+        "--colour",
+        "black",
+        "--many",
+        "a",
+        "b",
+        "--where",
+        "x/y",
+        "--no-on",
+        "--json",
     )
     assert made == Paint(subject="a fox", wide_name=5, colour="black", many=("a", "b"), where=Path("x/y"), on=False)
     assert screen == {"json": True, "quiet": False}
@@ -69,7 +81,7 @@ def test_what_is_not_given_is_left_to_the_options() -> None:
 
 def test_any_number_of_files() -> None:
     assert parsed(Files)[0].files == ()
-    assert parsed(Files, "a", "b c", "-")[0].files == (Path("a"), Path("b c"), Path("-"))
+    assert parsed(Files, "a", "b c", "--", "-d")[0].files == (Path("a"), Path("b c"), Path("-d"))
 
 
 @pytest.mark.parametrize(

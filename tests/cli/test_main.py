@@ -246,7 +246,7 @@ def test_quiet_prints_results_only(capsys: pytest.CaptureFixture[str]) -> None:
 def test_hostile_text_from_pictures_and_names_is_harmless(
     screen: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "[red]a\x1b[31m[/] :smiley:\n.png"
+    name = "[red]a\x1b[31m :smiley:\n[bold].png"
     picture = Image.new("RGB", (16, 16))
     save_picture(picture, name, metadata={"prompt": HOSTILE, "[/]": "\x1b[2J"})
     code, out, err = lienzo(capsys, "show", name, *screen)
@@ -254,8 +254,8 @@ def test_hostile_text_from_pictures_and_names_is_harmless(
     assert harmless(out)
     if not screen:
         assert "a [31mred[0m2J fox [bold]x[/] [/] :smiley: reversed  end" in out
-    save_picture(picture, "[/]\x1b.png")
-    code, out, err = lienzo(capsys, "show", "[/]\x1b.png", *screen)
+    save_picture(picture, "[red]\x1b.png")
+    code, out, err = lienzo(capsys, "show", "[red]\x1b.png", *screen)
     assert code == 0
     assert harmless(out + err)
     assert "carries no recipe" in out + err

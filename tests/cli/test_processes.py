@@ -50,7 +50,9 @@ def test_ctrl_c_while_painting() -> None:
     assert all(load_picture(name).shape == (64, 64, 3) for name in left)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["create", "--help"], ["models", "list"], ["models", "list", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["create", "--help"], ["models", "list"], ["models", "list", "--json"]]
+)
 def test_a_reader_that_goes_away(arguments: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)

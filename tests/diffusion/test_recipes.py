@@ -139,7 +139,9 @@ def test_batches_come_from_their_generator_alone(recipe: Recipe) -> None:
     assert all(len(value) in (recipe.batch_size, 1) for value in first.values())
 
 
-def test_trains_is_cut_off_and_resumes_to_equal_weights(recipe: Recipe, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_trains_is_cut_off_and_resumes_to_equal_weights(
+    recipe: Recipe, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     before = [p.clone() for p in fresh(recipe).parameters()]
     events = list(fit(recipe, PLAN, tmp_path / "whole"))
     figures = {e.name: e.value for e in events if isinstance(e, Metric)}

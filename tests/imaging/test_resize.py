@@ -9,7 +9,8 @@ from lienzo.imaging.resize import resize_array
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [((40, 60), (16, 16)), ((7, 5), (31, 8)), ((1, 1), (16, 16)), ((1, 300), (16, 16)), ((16, 8), (8, 16))]
+    ("old", "new"),
+    [((40, 60), (16, 16)), ((7, 5), (31, 8)), ((1, 1), (16, 16)), ((1, 300), (16, 16)), ((16, 8), (8, 16))],
 )
 def test_any_size_to_any_size(old: tuple[int, int], new: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*old, 3), np.uint8)

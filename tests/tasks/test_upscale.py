@@ -59,7 +59,8 @@ def test_names_and_folders() -> None:
     Path("out").mkdir()
     assert [p.path for p in upscale(one, two, out=Path("out"))] == ["out/one-x4.png", "out/two-x4.png"]
     assert [p.path for p in upscale(one, out=Path("large.webp"))] == ["large.webp"]
-    assert [p.index for p in upscale(one, two, out=Path("in"))] == [0, 1]
+    Path("more").mkdir()
+    assert [p.index for p in upscale(one, two, out=Path("more"))] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,13 @@ def build_app(name: str, line: str, options: type[Options], then: Callable[[Opti
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = inspect.getdoc(options) or line
-    app = App(name=f"lienzo {name}", help_format="plaintext", version_flags=[], result_action="return_value")
+    app = App(
+        name=f"lienzo {name}",
+        help_format="plaintext",
+        version_flags=[],
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
     app.default(command)
     return app
 
@@ -100,7 +106,8 @@ def parse_and_run(app: App, arguments: list[str]) -> int:
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
-        raise BadInput(f"There is no place for '{' '.join(error.unused_tokens or ())}'; put a sentence in quotes.") from error
+        stray = " ".join(error.unused_tokens or ())
+        raise BadInput(f"There is no place for '{stray}'; put a sentence in quotes.") from error
     except CycloptsError as error:
         text = " ".join(str(error).split())
         raise BadInput(text if text.endswith((".", "?")) else f"{text}.") from error

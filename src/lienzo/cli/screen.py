@@ -34,7 +34,7 @@ def result_line(event: Event) -> str:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
         return f"{printable(event.path)}  (seed {event.seed}{', ' + scores if scores else ''})"
     if isinstance(event, Metric):
-        return f"{event.name}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}"
+        return f"{printable(event.name)}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}"
     if isinstance(event, Table):
         rows = [[printable(cell) for cell in row] for row in (event.columns, *event.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(event.columns))]
@@ -106,7 +106,7 @@ class Live:
         title = _safe(event.title) or None
         grid = Grid(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
         for column in event.columns:
-            grid.add_column(column)
+            grid.add_column(_safe(column))
         for row in event.rows:
             grid.add_row(*(_safe(cell) for cell in row))
         self.out.print(grid)

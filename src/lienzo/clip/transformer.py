@@ -28,7 +28,7 @@ class Attention(nn.Module):
             raise BadInput(f"A width of {width} cannot be divided among {heads} heads.")
         self.heads = heads
         self.causal = causal
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_weight = nn.Parameter(width**-0.5 * torch.randn(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 

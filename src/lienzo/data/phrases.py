@@ -129,7 +129,8 @@ def find_style(text: str) -> tuple[str, Style | None]:
         return text, None
     _, word, style = max(found, key=lambda item: item[0])
     named = rf"(?<!\w){re.escape(word)}(?!\w)"
-    before = r"(?:,\s*|\bin the style of (?:an? )?|\b(?:in|en) (?:an? )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas )?"
+    within = r"\bin the style of (?:an? )?|\b(?:in|en) (?:an? )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas "
+    before = rf"(?:,\s*|{within})?"
     of = r"(?: (?:drawing|painting|picture|icon|sketch))?(?: of| de)\b"
     around = rf"(?:\ba |\ban |\bun |\buna )?{named}{of}|{before}{named}(?: style| стиль)?"
     rest = re.sub(r"\s+", " ", re.sub(around, " ", low, count=1)).strip(" ,.;:")

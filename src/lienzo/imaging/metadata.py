@@ -30,7 +30,9 @@ VERSION = 1
 KEY = "lienzo"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
-_FREE_TEXT = frozenset({"prompt", "negative_prompt", "negative", "prompts", "negative_prompts", "text", "title", "caption"})
+_FREE_TEXT = frozenset(
+    {"prompt", "negative_prompt", "negative", "prompts", "negative_prompts", "text", "title", "caption"}
+)
 _EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
 _MAKER_PREFIX = b"lienzo\0"
 _ROOTED = re.compile(r"(?:file:|~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\|\.{1,2}[/\\]|/)\S", re.IGNORECASE)

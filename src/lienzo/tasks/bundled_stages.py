@@ -266,7 +266,7 @@ def upscaler(given: TrainBundled) -> Iterator[Event]:
     recipe = SwinIRRecipe(learned.images, held.images[order])
     figures: dict[str, float] = {}
     plan = Training(
-        images=80_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_life=4_000, look_images=30_000, bf16=True
+        images=56_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_life=4_000, look_images=30_000, bf16=True
     )
     yield from train(given, recipe, plan, "upscaler", figures)
     yield finish(given, "upscaler", "swinir", trained(recipe, given.runs / "upscaler"), figures,

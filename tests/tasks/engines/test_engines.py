@@ -111,8 +111,8 @@ def test_styles_of_the_painter() -> None:
 def test_refining_can_be_left_out() -> None:
     refined, plain = painter(), painter(refine=False)
     codes = torch.randn(1, *plain.latents.shape)
-    assert plain.models == ("sentence",)
-    assert refined.models == ("sentence", "refiner")
+    assert plain.models == ("code", "sentence")
+    assert refined.models == ("code", "sentence", "refiner")
     assert torch.equal(plain.latents.finish(codes), plain.latents.decode(codes).clamp(-1, 1))
     assert not torch.equal(refined.latents.finish(codes), plain.latents.finish(codes))
 

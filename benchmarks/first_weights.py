@@ -32,6 +32,7 @@ from lienzo.imaging.grids import contact_sheet
 from lienzo.metrics.judging import prompt_recall
 from lienzo.nn.noise import PictureNoise
 from lienzo.tasks.bundled_stages import NOT_PAINTED, painted
+from lienzo.tasks.create import Create
 from lienzo.tasks.easel import to_bytes
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.engines.painter import PainterEngine
@@ -41,6 +42,7 @@ from lienzo.weights.reading import read_weights
 from lienzo.weights.store import resolve
 
 COUNT = 100
+GUIDANCE = Create.model_fields["guidance"].default
 
 
 def distinct(corpus: Corpus, keep: Sequence[int], seed: int, language: str = "en") -> list[int]:
@@ -62,7 +64,7 @@ def paint(engine: PainterEngine, records: Sequence[Record], seed: int, language:
     pictures = []
     for i, record in enumerate(records):
         wish = Wish(((record.captions[language][0], 1.0),), style=record.style)
-        model = engine.denoiser(wish, 1, 2.0)
+        model = engine.denoiser(wish, 1, GUIDANCE)
         noise = PictureNoise([seed * COUNT + i], torch.device("cpu"))
         sigmas = engine.sigmas(engine.steps)
         x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
@@ -123,7 +125,7 @@ def upscaling(corpus_dir: Path, models: Path | None) -> dict[str, float]:
 
 
 def figure(
-    name: str, value: float, protocol: str = "100 prompts, picture to prompt, 10 Euler steps, guidance 2"
+    name: str, value: float, protocol: str = "100 prompts, picture to prompt, create's defaults"
 ) -> Measured:
     return Measured(name=name, value=round(value, 3), protocol=protocol)
 

@@ -37,9 +37,9 @@ class Create(GuidanceOptions):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "draft": {"steps": 4, "candidates": 1, "refine": False},
+        "draft": {"steps": 3, "refine": False},
         "normal": {},
-        "best": {"steps": 24, "candidates": 8, "sampler": "heun"},
+        "best": {"steps": 12, "candidates": 8},
     }
 
     prompt: Annotated[str, AfterValidator(_said)] = Field(max_length=2000, json_schema_extra={"positional": True})
@@ -61,12 +61,12 @@ class Create(GuidanceOptions):
     negative: str = Field("", max_length=2000)
     """What the pictures should not show."""
     steps: int | None = Field(None, ge=1, le=1000)
-    """Denoising steps; default: 10 for the painter, 50 for ADM checkpoints."""
+    """Denoising steps; default: 6 for the painter, 50 for ADM checkpoints."""
     sampler: str | None = None
     """Sampler; default: euler for the painter, ddim for ADM checkpoints."""
     eta: float | None = Field(None, ge=0, le=1)
     """Noise put back in each step by samplers that know it."""
-    guidance: float = Field(2.0, ge=0, le=30)
+    guidance: float = Field(3.0, ge=0, le=30)
     """Classifier-free guidance: how literally the sentence is taken."""
     candidates: int = Field(1, ge=1, le=64)
     """Pictures tried for each one that is kept, the best by CLIP."""

@@ -20,7 +20,7 @@ from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
 FIRST_TIME = 0.985  # flow time of the first step; at 1 the noise level would be infinite
-DEFAULT_STYLE = "soft shaded"
+DEFAULT_STYLE = "flat"
 
 
 class PainterEngine:
@@ -34,7 +34,7 @@ class PainterEngine:
         device: where to compute.
     """
 
-    steps = 10
+    steps = 6
     sampler = "euler"
     conditional = True
 

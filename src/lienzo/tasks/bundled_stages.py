@@ -223,7 +223,7 @@ def painter(given: TrainBundled) -> Iterator[Event]:
     recipe = CodePainterRecipe(data, config, coded(held, code, styles, encoder(given), given.seed))
     figures: dict[str, float] = {}
     plan = Training(
-        images=4_500_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=300_000,
+        images=6_500_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=300_000,
         look_images=500_000,
     )  # fmt: skip
     yield from train(given, recipe, plan, "painter", figures)

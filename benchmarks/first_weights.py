@@ -124,9 +124,7 @@ def upscaling(corpus_dir: Path, models: Path | None) -> dict[str, float]:
     return recipe.evaluate(load_model(where(models, "upscaler")))
 
 
-def figure(
-    name: str, value: float, protocol: str = "100 prompts, picture to prompt, create's defaults"
-) -> Measured:
+def figure(name: str, value: float, protocol: str = "100 prompts, picture to prompt, create's defaults") -> Measured:
     return Measured(name=name, value=round(value, 3), protocol=protocol)
 
 

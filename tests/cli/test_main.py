@@ -18,6 +18,7 @@ from lienzo.cli import main as cli
 from lienzo.cli.commands import COMMANDS, split_command
 from lienzo.core.events import Event, Note, Progress
 from lienzo.imaging.writing import save_picture
+from lienzo.tasks.create import Create
 
 FAST = ("--steps", "2", "--size", "16", "--seed", "3")
 HOSTILE = "a \x1b[31mred\x1b[0m\x9b2J fox [bold]x[/] [/] :smiley: \u202ereversed\x07\r\nend"
@@ -277,7 +278,7 @@ def test_presets_and_switches(capsys: pytest.CaptureFixture[str]) -> None:
         lines = lienzo(capsys, *arguments, *more)[1].splitlines()
         return next(e["recipe"]["options"] for e in map(json.loads, lines) if e["event"] == "picture")
 
-    assert (options()["steps"], options()["refine"]) == (4, False)
+    assert (options()["steps"], options()["refine"]) == (Create.presets["draft"]["steps"], False)
     assert (options("--steps", "2", "--refine")["steps"], options("--refine")["refine"]) == (2, True)
     assert options("--clip", "guide", "judge")["clip"] == ["guide", "judge"]
     assert options("--clip", "guide", "--clip", "judge")["clip"] == ["guide", "judge"]

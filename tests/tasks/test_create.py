@@ -103,7 +103,7 @@ def test_sizes(size: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"prompt": "a blue cat"}, {"negative": "red"}, {"guidance": 5.0}, {"steps": 4}, {"style": "flat"},
+    [{"prompt": "a blue cat"}, {"negative": "red"}, {"guidance": 5.0}, {"steps": 4}, {"style": "line icon"},
      {"refine": False}, {"upscaler": "none"}, {"clip_guidance": 0.5}, {"sampler": "heun"}],
 )  # fmt: skip
 def test_every_option_changes_the_picture(options: dict[str, Any]) -> None:
@@ -485,9 +485,9 @@ def test_an_upscaler_that_does_not_enlarge_is_refused() -> None:
 def test_presets_change_and_given_values_win() -> None:
     draft = Create.make("draft", prompt="x", steps=9)
     assert (draft.steps, draft.refine) == (9, False)
-    assert Create.make("best", prompt="x").candidates == 8
-    for preset in Create.presets:
-        Create.make(preset, prompt="x")
+    for preset, values in Create.presets.items():
+        made = Create.make(preset, prompt="x")
+        assert {name: getattr(made, name) for name in values} == values
 
 
 def test_events_of_a_run_are_in_order() -> None:

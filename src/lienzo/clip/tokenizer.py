@@ -15,7 +15,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 import ftfy
-import regex  # type: ignore[import-untyped]
+import regex
 import torch
 from torch import Tensor
 

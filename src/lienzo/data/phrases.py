@@ -42,7 +42,7 @@ STYLES: dict[str, Style] = {
         Style("watercolor", ("watercolor", "watercolour", "aquarelle"), ("acuarela",), ("акварель", "акварелью"), True),
         Style(
             "oil painting",
-            ("oil painting", "oil paint", "in oil", "oil"),
+            ("oil painting", "oil paint", "in oil"),
             ("pintura al óleo", "al óleo", "óleo"),
             ("масляная живопись", "масляными красками", "маслом", "масло"),
             True,

@@ -37,7 +37,7 @@ class Create(GuidanceOptions):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "draft": {"steps": 3, "refine": False},
+        "draft": {"steps": 4, "refine": False},
         "normal": {},
         "best": {"steps": 12, "candidates": 8},
     }

@@ -20,7 +20,7 @@ class Ema:
         """Move the shadow towards `model` after a step of `batch` items; buffers are copied."""
         half_life = min(self.half_life, 0.1 * images_seen + 1)
         keep = 0.5 ** (batch / half_life)
-        for old, new in zip(self.shadow.parameters(), model.parameters(), strict=True):
-            old.lerp_(new.detach(), 1 - keep)
+        for shadow, weight in zip(self.shadow.parameters(), model.parameters(), strict=True):
+            shadow.lerp_(weight.detach(), 1 - keep)
         for old, new in zip(self.shadow.buffers(), model.buffers(), strict=True):
             old.copy_(new)

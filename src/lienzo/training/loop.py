@@ -45,7 +45,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, plan: Training, folder: Path):
         self.recipe, self.plan, self.folder = recipe, plan, folder
-        self.accelerator = Accelerator(mixed_precision="bf16" if plan.bf16 else "no")
+        self.accelerator = Accelerator()
         torch.manual_seed(derived_seed(plan.seed, "weights"))
         model = recipe.build()
         self.ema = Ema(model, plan.ema_half_life)
@@ -87,7 +87,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.images_seen, self.plan)
         self.model.train()
-        with self.accelerator.autocast():
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.plan.bf16):
             losses = self.recipe.step(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(sum(losses.values()))

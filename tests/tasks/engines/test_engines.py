@@ -15,7 +15,7 @@ from lienzo.tasks.create import Create
 from lienzo.tasks.engines import ENGINES, engine_for
 from lienzo.tasks.engines.adm import AdmEngine
 from lienzo.tasks.engines.base import Wish
-from lienzo.tasks.engines.painter import PainterEngine
+from lienzo.tasks.engines.painter import DEFAULT_STYLE, PainterEngine
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
@@ -103,7 +103,7 @@ def test_weights_mix_sentences() -> None:
 def test_styles_of_the_painter() -> None:
     engine = painter()
     assert engine.style_index("flat") == STYLES.index("flat")
-    assert engine.style_index(None) == STYLES.index("soft shaded")
+    assert engine.style_index(None) == STYLES.index(DEFAULT_STYLE)
     with pytest.raises(BadInput, match="The painter has no style 'retro'; it has flat, line icon, soft shaded"):
         engine.style_index("retro")
 

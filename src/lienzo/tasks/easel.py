@@ -13,13 +13,14 @@ from torch import Tensor
 
 from lienzo import __version__
 from lienzo.core.errors import BadInput
-from lienzo.core.events import Event, Picture, Preview, Progress
+from lienzo.core.events import Event, Note, Picture, Preview, Progress
 from lienzo.core.seeds import derived_seed
 from lienzo.core.text import printable
 from lienzo.data.phrases import STYLES, find_style
 from lienzo.diffusion.denoiser import VDenoiser
 from lienzo.diffusion.sampling import sample
 from lienzo.diffusion.secondary import SecondaryModel
+from lienzo.guidance.guide import Guide
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.prompts import Prompt, parse_prompts
 from lienzo.guidance.steer import masked, steer
@@ -67,6 +68,7 @@ class Easel:
         self.sampler = options.sampler or engine.sampler
         self.sigmas = engine.sigmas(self.steps).to(device)
         self.notes: list[str] = []
+        self.guides: list[Guide] = []
         self.init = self._read(options.init) if options.init else None
         self.mask = self._read_mask(options.mask) if options.mask else None
         self.first = int(self.steps * options.skip) if self.init is not None else 0
@@ -103,6 +105,7 @@ class Easel:
         model = self.engine.denoiser(self.wish, len(seeds), options.guidance)
         if options.clip_guidance:
             guide = self.judges.guide(self._guidance(), self._prompts(), seeds, self.init)
+            self.guides.append(guide)
             model = steer(
                 model,
                 guide,
@@ -176,6 +179,9 @@ class Easel:
                 left[i] -= 1
                 if left[i] == 0:
                     yield from self.complete(i, seeds[i], *best.pop(i))
+        lost = sum(guide.nonfinite for guide in self.guides)
+        if lost:
+            yield Note(f"CLIP's gradient was not finite {lost} times and was left out there.", "warning")
 
     def sampling(self, seeds: list[int]) -> Iterator[Any]:
         """The sampler's steps of one batch."""

@@ -137,7 +137,8 @@ def check(options: VerifyModels) -> Iterator[Event]:
     from lienzo.core.errors import LienzoError
     from lienzo.weights.store import list_models, resolve, verify
 
-    names = options.models or tuple(model.name for model in list_models())
+    ours = (model.name for model in list_models() if model.path.suffix == ".safetensors")
+    names = options.models or tuple(ours)
     rows = []
     for name in names:
         try:

@@ -257,7 +257,7 @@ class Plan:
     sampler: str = "dpmpp_2m"
     steps: int = 20
     cutn: int = 16
-    strength: float = 0.4
+    strength: float = 0.3
     look_at: Literal["blend", "denoised", "noisy"] = "blend"
 
 

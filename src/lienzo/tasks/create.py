@@ -85,7 +85,7 @@ class Create(GuidanceOptions):
     """Cutouts a batch for CLIP guidance (30 in clip-diffusion-art)."""
     cutn_batches: int = Field(1, ge=1, le=256)
     """Batches of cutouts a step, whose gradients are averaged (4 in clip-diffusion-art)."""
-    off_share: float = Field(0.1, ge=0, le=1)
+    off_share: float = Field(0.3, ge=0, le=1)
     """Share of the run, at its end, that CLIP does not guide."""
     relative_step: float = Field(0.0, ge=0, le=10, json_schema_extra={"hidden": True})
     """Set from --clip-guidance."""

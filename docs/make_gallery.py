@@ -1,5 +1,7 @@
 """Paint the thirty pictures of docs/gallery.md with their commands and write the page: python docs/make_gallery.py
 
+With --page only the page is written, from the pictures that are there.
+
 Every picture is the first one: seed 0, default options. What is said about each is read from docs/gallery.toml.
 """
 
@@ -30,7 +32,8 @@ def main() -> None:
     for number, entry in enumerate(entries, 1):
         path = f"docs/gallery/{number:02}.png"
         command = ["create", entry["prompt"], "--seed", "0", "--out", path, *entry.get("options", [])]
-        subprocess.run([sys.executable, "-m", "lienzo", *command, "--quiet"], check=True, cwd=DOCS.parent)
+        if "--page" not in sys.argv:
+            subprocess.run([sys.executable, "-m", "lienzo", *command, "--quiet"], check=True, cwd=DOCS.parent)
         shown = " ".join(["lienzo", *map(shlex.quote, command)]).replace("'", '"')
         cells.append(f"![{entry['prompt']}](gallery/{number:02}.png)<br>`{shown}`<br>{entry.get('remark', '')}")
     rows = ["| | | |", "|---|---|---|"]

@@ -291,8 +291,8 @@ def adm(given: TrainBundled) -> Iterator[Event]:
     yield finish(given, "adm-64", "adm", trained(recipe, given.runs / "adm"), figures,
         title="ADM U-Net, 64 px, unconditional, for CLIP guidance",
         description="Cosine schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
-        limits="Small and briefly trained: shapes and colours of drawings on white, few clear objects. CLIP guidance "
-        "moves its colours more than it draws.",
+        limits="Small and briefly trained: alone it draws smears, no objects. CLIP guidance moves its colours "
+        "and draws nothing. It is there so that the CLIP-guided path runs; the painter is the one that paints.",
     )  # fmt: skip
 
 

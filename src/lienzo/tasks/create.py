@@ -101,8 +101,9 @@ class Create(GuidanceOptions):
     """SwinIR that enlarges: bundled name, file, or none."""
     batch: int = Field(1, ge=1, le=256)
     """Pictures denoised at once; 1 makes each picture exactly repeatable."""
-    previews: int = Field(0, ge=0)
-    """Steps between preview pictures beside --out; 0 makes none."""
+    previews: int | None = Field(None, ge=0)
+    """Steps between previews beside --out and, where it can, in the terminal; default: none for the painter, which is
+    done at once, 10 for ADM checkpoints."""
     metadata: Literal["full", "parameters", "none"] = "full"
     """How much of the recipe the file carries."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -129,7 +130,7 @@ def run(options: Create) -> Iterator[Event]:
     for note in easel.notes:
         yield Note(note)
     done: list[Picture] = []
-    preview = preview_path(options.out) if options.previews else None
+    preview = preview_path(options.out) if easel.previews else None
     try:
         for event in easel.pictures():
             if isinstance(event, Preview) and preview is not None:

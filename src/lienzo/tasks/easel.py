@@ -66,6 +66,7 @@ class Easel:
         self.wish = read_wish(options)
         self.steps = options.steps or engine.steps
         self.sampler = options.sampler or engine.sampler
+        self.previews = engine.previews if options.previews is None else options.previews
         self.sigmas = engine.sigmas(self.steps).to(device)
         self.notes: list[str] = []
         self.guides: list[Guide] = []
@@ -168,7 +169,7 @@ class Easel:
             for step in self.sampling(batch_seeds):
                 x, done = step.x, done + 1
                 yield Progress("paint", done, total, time.monotonic() - began)
-                if self.options.previews and (step.index + 1) % self.options.previews == 0:
+                if self.previews and (step.index + 1) % self.previews == 0:
                     yield Preview(indices[0], step.index, self.look(step.denoised))
             with torch.no_grad():
                 finished = self.engine.latents.finish(x)

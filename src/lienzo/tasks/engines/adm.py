@@ -26,6 +26,7 @@ class AdmEngine:
 
     steps = 50
     sampler = "ddim"
+    previews = 10
     conditional = False
     models: tuple[str, ...] = ()
 

@@ -50,11 +50,12 @@ class Latents:
 
 
 class Engine(Protocol):
-    """A generator: its latents, defaults, noise levels and conditioned denoiser."""
+    """A generator: its latents, defaults (`previews` are steps between them), noise levels, conditioned denoiser."""
 
     size: int
     steps: int
     sampler: str
+    previews: int
     latents: Latents
     conditional: bool
     models: tuple[str, ...]

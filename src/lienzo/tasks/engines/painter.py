@@ -36,6 +36,7 @@ class PainterEngine:
 
     steps = 6
     sampler = "euler"
+    previews = 0
     conditional = True
 
     def __init__(

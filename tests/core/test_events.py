@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from lienzo.core.events import (
     Preview,
     Progress,
     Table,
-    forward,
     to_json,
 )
 
@@ -67,31 +65,3 @@ def test_time_left() -> None:
 
 def test_events_do_not_print_their_pixels() -> None:
     assert "array" not in repr(Picture(0, 0, IMAGE)) + repr(Preview(0, 0, IMAGE))
-
-
-def test_forward_passes_events_and_keeps_results() -> None:
-    def work() -> Iterator[Event | int]:
-        yield Note("begin")
-        yield 5
-        yield Note("end")
-        yield 7
-
-    kept: list[int] = []
-    assert list(forward(work(), kept, int)) == [Note("begin"), Note("end")]
-    assert kept == [5, 7]
-
-
-def test_closing_forward_closes_the_work() -> None:
-    closed = []
-
-    def work() -> Iterator[Event | int]:
-        try:
-            yield Note("begin")
-            yield Note("never")
-        finally:
-            closed.append(True)
-
-    events = forward(work(), [], int)
-    assert next(events) == Note("begin")
-    events.close()  # type: ignore[attr-defined]
-    assert closed == [True]

@@ -22,7 +22,7 @@ from pictures import gradient
 
 from lienzo.core.errors import BadInput
 from lienzo.imaging.reading import load_picture
-from lienzo.imaging.writing import save_picture, unused_path
+from lienzo.imaging.writing import save_picture
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])
@@ -169,21 +169,6 @@ def test_the_users_umask_holds(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "fox.png").stat().st_mode & 0o777 == 0o640
-
-
-def test_unused_paths(tmp_path: Path) -> None:
-    pattern = tmp_path / "fox_{n:04}.png"
-    assert unused_path(pattern).name == "fox_0001.png"
-    (tmp_path / "fox_0007.png").touch()
-    (tmp_path / "fox_x.png").touch()
-    (tmp_path / "fox_9999.jpg").touch()
-    assert unused_path(pattern).name == "fox_0008.png"
-    assert unused_path(tmp_path / "cat.png").name == "cat.png"
-    (tmp_path / "cat.png").touch()
-    assert unused_path(tmp_path / "cat.png").name == "cat_2.png"
-    (tmp_path / "cat_2.png").symlink_to(tmp_path / "nowhere")
-    assert unused_path(tmp_path / "cat.png").name == "cat_3.png"
-    assert unused_path(tmp_path / "absent" / "a{n}.png").name == "a1.png"
 
 
 def test_the_file_in_memory_equals_pillows(tmp_path: Path) -> None:

@@ -7,14 +7,11 @@ would stay switched on in the caller while the generator sleeps. Wrap the step i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +109,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def forward(events: Iterator[Event | Result], into: list[Result], kind: type[Result]) -> Iterator[Event]:
-    """Pass the events of a sub-generator on and collect its results of type `kind` into the list `into`."""
-    for item in events:
-        if isinstance(item, kind):
-            into.append(item)
-        else:
-            yield item  # type: ignore[misc]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +18,6 @@ from lienzo.imaging.metadata import Level, exif, texts
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LONGEST_SIDE = {"PNG": 1 << 20, "JPEG": 65_500, "WEBP": 16_383}
 _EXIF_BYTES = 65_000  # what one JPEG segment can hold
-_NUMBER = re.compile(r"\{n(?::0(\d))?\}")
 
 
 def save_picture(
@@ -54,38 +52,6 @@ def save_picture(
     found = texts(metadata, level) if metadata is not None else {}
     with replacing(path, exist_ok=exist_ok) as temporary, temporary.open("wb") as file:
         _encode(picture, file, kind, found, quality)
-
-
-def unused_path(pattern: str | Path) -> Path:
-    """The first path that no file has: ``pictures/fox_{n:04}.png`` gives fox_0001.png, then fox_0002.png.
-
-    A pattern without ``{n}`` is tried as it is, then as name_2, name_3 and so on. Only names are compared, so two
-    programs may be told the same; `save_picture` without `exist_ok` keeps them from harming each other.
-    """
-    pattern = Path(pattern)
-    digits = _NUMBER.search(pattern.name)
-    start = 1
-    if digits:
-        width = int(digits[1] or 1)
-        head, tail = pattern.name[: digits.start()], pattern.name[digits.end() :]
-    else:
-        if not _taken(pattern):
-            return pattern
-        width, head, tail, start = 1, f"{pattern.stem}_", pattern.suffix, 2
-    numbers = [0]
-    if pattern.parent.is_dir():
-        for entry in pattern.parent.iterdir():
-            middle = entry.name[len(head) : len(entry.name) - len(tail)]
-            if entry.name.startswith(head) and entry.name.endswith(tail) and re.fullmatch("[0-9]{1,9}", middle):
-                numbers.append(int(middle))
-    number = max(start, max(numbers) + 1)
-    while _taken(path := pattern.with_name(f"{head}{number:0{width}}{tail}")):
-        number += 1
-    return path
-
-
-def _taken(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The loop learns, and a run killed at any moment ends with the weights of an uninterrupted one."""
+"""The loop learns, stops when asked, refuses what it should, and resumes bit for bit."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -10,45 +11,22 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
+from lines import BASE, PLAN, Exploding, Line, Remembering, same, weights
 from torch import nn
 
-from lienzo.core.events import Checkpoint, Metric, Progress
+from lienzo.core.errors import BadInput
+from lienzo.core.events import Checkpoint, Metric, Note, Progress
 from lienzo.training.checkpoints import load_checkpoint
-from lienzo.training.loop import fit, rate_at
-from lienzo.training.recipe import Training
+from lienzo.training.loop import Diverged, fit
+from lienzo.training.plan import Training
+from lienzo.training.recompute import recompute_blocks
+from lienzo.training.schedule import rate_at
+from lienzo.training.state import trained
 
-PLAN = Training(images=4000, warmup=200, learning_rate=5e-2, save_seconds=1e-3, ema_half_life=500, seed=3)
-
-
-class Line:
-    """Fits y = 2 x + 1 by a linear layer: the smallest recipe."""
-
-    name = "line"
-    batch_size = 20
-
-    def build(self) -> nn.Module:
-        return nn.Linear(1, 1)
-
-    def batch(self, images_seen: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        x = torch.randn(self.batch_size, 1, generator=generator)
-        return {"x": x, "y": 2 * x + 1}
-
-    def step(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        noise = 0.01 * torch.randn_like(batch["x"])
-        return {"mse": ((model(batch["x"] + noise) - batch["y"]) ** 2).mean()}
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return {"slope": model.weight.item()}
-
-    def samples(self, model: nn.Module) -> None:
-        return None
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found = load_checkpoint(folder / "checkpoints")
-    assert found is not None
-    return found[0]
+SCRIPT = str(Path(__file__).parent / "lines.py")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def newest(folder: Path) -> int:
@@ -57,61 +35,209 @@ def newest(folder: Path) -> int:
     return int(names[-1].removeprefix("state_")) if names else 0
 
 
+def command(folder: Path, kind: str, processes: int = 1, **options: dict) -> list[str]:
+    launcher = [] if processes == 1 else [
+        "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}",
+    ]  # fmt: skip
+    return [sys.executable, *launcher, SCRIPT, str(folder), kind, json.dumps(options)]
+
+
+def kill_at(target: int, folder: Path, arguments: list[str], sign: int = signal.SIGKILL) -> int:
+    """Start, signal the whole group once `target` items are saved, and return the exit status."""
+    process = subprocess.Popen(arguments, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL)
+    while newest(folder) < target and process.poll() is None:
+        time.sleep(random.uniform(0, 0.01))
+    os.killpg(process.pid, sign)
+    return process.wait()
+
+
+def plan(**changes: object) -> Training:
+    return Training(**{**BASE, **changes})  # type: ignore[arg-type]
+
+
 def test_learns_and_reports(tmp_path: Path) -> None:
     events = list(fit(Line(), PLAN, tmp_path))
     assert isinstance(events[0], Progress)
     slope = [e.value for e in events if isinstance(e, Metric) and e.name == "slope"]
     assert abs(slope[-1] - 2) < 0.05
-    assert (tmp_path / "metrics.jsonl").read_text().count("\n") >= 1
-    assert len(list((tmp_path / "checkpoints").glob("state_*"))) <= 2
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"images_seen", "mse", "gradient", "images_per_second", "learning_rate"} <= lines[-2].keys()
+    assert lines[-1]["slope"] == slope[-1]
+    assert len(list((tmp_path / "checkpoints").glob("state_*"))) == 2
 
 
-def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    list(fit(Line(), PLAN, tmp_path / "whole"))
-    run = fit(Line(), PLAN, tmp_path / "cut")
+@pytest.mark.parametrize("kind", [Line, Remembering])
+def test_resumed_equals_uninterrupted(tmp_path: Path, kind: type[Line]) -> None:
+    list(fit(kind(), PLAN, tmp_path / "whole"))
+    run = fit(kind(), PLAN, tmp_path / "cut")
     seen = 0
     for event in run:
         seen += isinstance(event, Checkpoint)
         if seen == 37:
             run.close()
             break
-    list(fit(Line(), PLAN, tmp_path / "cut"))
-    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert whole.keys() == cut.keys()
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    list(fit(kind(), PLAN, tmp_path / "cut"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
-def test_killed_run_resumes_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "processes"), [("line", 1), ("remembering", 1), ("remembering", 2)])
+def test_killed_run_resumes_equal(tmp_path: Path, kind: str, processes: int) -> None:
     """SIGKILL at arbitrary moments, also while a checkpoint is being written, then the same command again."""
-    list(fit(Line(), PLAN, tmp_path / "whole"))
-    command = [sys.executable, __file__, str(tmp_path / "killed")]
-    for target in (400, 1200):
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        while newest(tmp_path / "killed") < target and process.poll() is None:
-            time.sleep(random.uniform(0, 0.01))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    subprocess.run(command(tmp_path / "whole", kind, processes), env=ENVIRONMENT, check=True, capture_output=True)
+    slow = command(tmp_path / "killed", kind, processes, recipe={"wait": 0.01})
+    for target in (300, 1000) if processes == 1 else (500,):
+        assert kill_at(target, tmp_path / "killed", slow) == -signal.SIGKILL
         assert target <= newest(tmp_path / "killed") < PLAN.images
-    subprocess.run([*command, "finish"], check=True)
-    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
-    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+    finish = command(tmp_path / "killed", kind, processes)
+    subprocess.run(finish, env=ENVIRONMENT, check=True, capture_output=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_two_processes_equal_two_accumulated_passes(tmp_path: Path) -> None:
+    """The same items in the same order, so the same weights but for the order of sums."""
+    two = command(tmp_path / "two", "remembering", 2)
+    out = subprocess.run(two, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
+    assert out.count("Progress") == PLAN.images // 40  # one process speaks
+
+    class Both(Remembering):
+        """Remembers all accumulated passes, as two processes do."""
+
+        def step(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            before = self.seen if len(self.seen) == self.batch_size else torch.zeros(0)
+            losses = super().step(model, batch)
+            self.seen = torch.cat([before, self.seen])
+            return losses
+
+    list(fit(Both(), plan(accumulate=2), tmp_path / "one"))
+    one, both = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[key], both[key], rtol=1e-4, atol=1e-6) for key in one)
+
+
+def test_batches_prepared_ahead_change_nothing(tmp_path: Path) -> None:
+    list(fit(Line(), plan(ahead=0), tmp_path / "none"))
+    list(fit(Line(), plan(ahead=3), tmp_path / "three"))
+    assert same(weights(tmp_path / "none"), weights(tmp_path / "three"))
+
+
+def test_averages_differ_in_memory(tmp_path: Path) -> None:
+    list(fit(Line(), plan(fall=0), tmp_path))
+    slow, fast = trained(Line(), tmp_path, 0), trained(Line(), tmp_path, 1)
+    raw = weights(tmp_path)["model.weight"]
+    assert (fast.weight - raw).abs() < (slow.weight - raw).abs()
+
+
+def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
+    slow = command(tmp_path, "line", recipe={"wait": 0.01}, plan={"save_seconds": 0.5})
+    assert kill_at(20, tmp_path, slow, signal.SIGTERM) == 0
+    seen = newest(tmp_path)
+    assert 20 <= seen < PLAN.images
+    events = list(fit(Line(), plan(save_seconds=0.5), tmp_path))
+    assert Note(f"Resuming after {seen} items.") in events
+
+
+def test_minutes_stop_and_go_on(tmp_path: Path) -> None:
+    events = list(fit(Line(wait=0.01), plan(minutes=0.005), tmp_path))
+    assert isinstance(events[-1], Note)
+    assert "the same command goes on" in events[-1].text
+    assert 0 < newest(tmp_path) < PLAN.images
+
+
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    run = fit(Line(), PLAN, tmp_path)
+    next(e for e in run if isinstance(e, Checkpoint))
+    run.close()
+    with pytest.raises(BadInput, match=r"begun with learning_rate=0\.05, not 0\.01; seed=3, not 4\. Give the same"):
+        next(fit(Line(), plan(learning_rate=0.01, seed=4), tmp_path))
+    with pytest.raises(BadInput, match=r"items_a_step=20, not 40"):
+        next(fit(Line(batch_size=40), PLAN, tmp_path))
+    assert next(fit(Line(batch_size=20), plan(images=3000, save_seconds=9), tmp_path))
+
+
+def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"mse became nan after 1000 items.*Lower --learning-rate"):
+        list(fit(Exploding(), PLAN, tmp_path))
+    assert newest(tmp_path) == 1000
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_log_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+    list(fit(Line(), plan(images=1000), tmp_path))
+    with open(tmp_path / "metrics.jsonl", "a") as log:
+        log.write('{"images_seen": 99999, "mse": 0}\n{"images_se')
+    list(fit(Line(), plan(images=2000), tmp_path))
+    seen = [json.loads(line)["images_seen"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert seen == sorted(seen)
+    assert max(seen) == 2000
 
 
 def test_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     list(fit(Line(), PLAN, tmp_path))
-    newest = sorted((tmp_path / "checkpoints").glob("state_*"))[-1]
-    newest.write_bytes(newest.read_bytes()[:100])
+    last = sorted((tmp_path / "checkpoints").glob("state_*"))[-1]
+    last.write_bytes(last.read_bytes()[:100])
     assert load_checkpoint(tmp_path / "checkpoints") is not None
 
 
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    """A real limit on file size: the system refuses the write half-way."""
+    list(fit(Line(), plan(images=1000), tmp_path))
+    limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); sys.argv = sys.argv[1:]; "
+    limit += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    arguments = [sys.executable, "-c", limit, *command(tmp_path, "line")[1:]]
+    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written: File too large" in done.stderr
+    assert newest(tmp_path) == 1000
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(BadInput, match="fp16 needs a GPU"):
+            next(fit(Line(), plan(precision="fp16"), tmp_path))
+    list(fit(Line(), plan(precision="bf16"), tmp_path / "bf16"))
+    assert abs(trained(Line(), tmp_path / "bf16").weight.item() - 2) < 0.1
+
+
 def test_rate_rises_and_falls() -> None:
-    plan = Training(images=1000, warmup=100, fall=0.5, learning_rate=1.0)
-    assert rate_at(0, plan) < 0.02
-    assert rate_at(300, plan) == 1.0
-    assert abs(rate_at(750, plan) - 0.5) < 1e-9
+    linear = Training(images=1000, warmup=100, fall=0.5, learning_rate=1.0)
+    assert rate_at(0, linear) < 0.02
+    assert rate_at(300, linear) == 1.0
+    assert abs(rate_at(750, linear) - 0.5) < 1e-9
+    cosine = linear.model_copy(update={"schedule": "cosine"})
+    assert abs(rate_at(750, cosine) - 0.5) < 1e-9
+    assert rate_at(600, cosine) > rate_at(600, linear)
+    assert rate_at(999, linear.model_copy(update={"schedule": "constant"})) == 1.0
 
 
-if __name__ == "__main__":
-    for _ in fit(Line(), PLAN, Path(sys.argv[1])):
-        if len(sys.argv) < 3:
-            time.sleep(0.005)  # long enough that the kill lands inside the run
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.drop = nn.Linear(8, 8), nn.Linear(8, 8), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor, *, scale: float = 1.0) -> torch.Tensor:
+        return x + scale * self.two(self.drop(self.one(x)).tanh())
+
+
+def test_recomputed_blocks_give_the_same_gradients() -> None:
+    nets = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        net = nn.ModuleList([nn.Linear(8, 8), Block(), Block()])
+        if recompute:
+            assert recompute_blocks(net) == 2
+        x, kept = torch.randn(4, 8), list[int]()
+
+        def note(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            for layer in net:
+                x = layer(x, scale=0.5) if isinstance(layer, Block) else layer(x)
+            x.square().sum().backward()
+        nets.append((net, sum(kept)))
+    (plain, much), (forgetful, little) = nets
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(plain.parameters(), forgetful.parameters()))
+    assert little < much

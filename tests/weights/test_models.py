@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
+import resource
 import sys
 import types
 from collections.abc import Mapping
@@ -110,18 +109,18 @@ def test_verify_sees_a_changed_number_or_configuration(path: Path) -> None:
     assert not store.verify(path)
 
 
-def test_a_full_disk_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
+    """A real limit on file size: the system refuses the write half-way."""
     before = path.read_bytes()
-
-    def full(*args: Any, **kwargs: Any) -> None:
-        Path(args[1]).write_bytes(b"half a mod")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(models, "save_file", full)
-    with pytest.raises(BadInput, match="No space left"):
-        save_model(path, "tiny", {}, {"a": torch.ones(1)}, CARD)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises(BadInput, match=r"'tiny\.safetensors' cannot be written: File too large"):
+            save_model(path, "tiny", {}, {"a": torch.ones(99)}, CARD)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
         many = positional and getattr(field.annotation, "__origin__", None) is tuple
         parameter = Parameter(
+            name=f"--{extra['flag']}" if isinstance(extra, dict) and "flag" in extra else None,
             help=_help(field),
             show_default=False,
             negative=None,

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from lienzo.core.files import replacing
+from lienzo.weights.writing import write_tensors
 
 Flat = dict[str, torch.Tensor]
 
@@ -19,8 +18,8 @@ def save_checkpoint(folder: Path, images_seen: int, tensors: Flat, facts: dict[s
     """Write one checkpoint atomically and drop all but the last two; `facts` is JSON-able."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"state_{images_seen:012d}.safetensors"
-    with replacing(target) as temporary:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)})
+    whole = {k: v.detach().contiguous() for k, v in tensors.items()}
+    write_tensors(target, whole, {"facts": json.dumps(facts)})
     for old in sorted(folder.glob("state_*.safetensors"))[:-2]:
         old.unlink(missing_ok=True)
     for leftover in folder.glob(".*.safetensors"):

@@ -1,8 +1,9 @@
-"""Exponential moving average of weights, its memory counted in training items."""
+"""Exponential moving averages of weights, their memory counted in training items."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -19,8 +20,13 @@ class Ema:
     def update(self, model: nn.Module, images_seen: int, batch: int) -> None:
         """Move the shadow towards `model` after a step of `batch` items; buffers are copied."""
         half_life = min(self.half_life, 0.1 * images_seen + 1)
-        keep = 0.5 ** (batch / half_life)
-        for shadow, weight in zip(self.shadow.parameters(), model.parameters(), strict=True):
-            shadow.lerp_(weight.detach(), 1 - keep)
+        share = 1 - 0.5 ** (batch / half_life)
+        shadows, weights = ([p.detach() for p in net.parameters()] for net in (self.shadow, model))
+        torch._foreach_lerp_(shadows, weights, share)
         for old, new in zip(self.shadow.buffers(), model.buffers(), strict=True):
             old.copy_(new)
+
+
+def averages(model: nn.Module, half_lives: Sequence[int]) -> list[Ema]:
+    """One average for each half-life; the first is the one that is used."""
+    return [Ema(model, half_life) for half_life in half_lives]

@@ -1,149 +1,165 @@
 """The one training loop: a generator of events around any recipe.
 
-To resume, run the same command again: every step seeds itself from (seed, images seen), so a run that was
-killed draws the same data and noise as one that was not (after NVIDIA's EDM2).
+To resume, run the same command again: every step seeds itself from the run's seed and its place in the order of
+training items, so a run that was killed draws the same data and noise as one that was not (after NVIDIA's EDM2).
 """
 
 from __future__ import annotations
 
-import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from torch import nn
+from torch import Tensor
 
-from lienzo.core.events import Checkpoint, Event, Metric, Picture, Progress
-from lienzo.core.seeds import derived_seed
-from lienzo.training.checkpoints import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
-from lienzo.training.ema import Ema
-from lienzo.training.recipe import Recipe, Training
+from lienzo.core.errors import BadInput
+from lienzo.core.events import Event, Metric, Note, Picture, Progress
+from lienzo.training.plan import Training
+from lienzo.training.recipe import Recipe
+from lienzo.training.schedule import rate_at
+from lienzo.training.state import Run
+from lienzo.training.stopping import stop_requests
+from lienzo.training.trackers import Log
 
-
-def rate_at(images_seen: int, plan: Training) -> float:
-    """Learning rate after `images_seen` items: linear rise, plateau, linear fall."""
-    rise = min(1.0, (images_seen + 1) / plan.warmup) if plan.warmup else 1.0
-    left = 1 - images_seen / plan.images
-    fall = min(1.0, left / plan.fall) if plan.fall else 1.0
-    return plan.learning_rate * rise * max(fall, 0.0)
+PENDING = 200  # steps whose losses may wait on a GPU before they are looked at
 
 
-def make_optimizer(model: nn.Module, plan: Training) -> torch.optim.AdamW:
-    """AdamW with decay on matrices and kernels, none on gains, biases and scalars."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": plan.weight_decay},
-        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, plan.beta2))
+class Diverged(BadInput):
+    """A loss or gradient stopped being a number."""
 
 
-class Run:
-    """The state of one training run: model, EMA, optimiser and how many items were seen."""
+@dataclass
+class Watch:
+    """Clocks of one command: when it began, saved, logged; and the losses that were not looked at yet."""
 
-    def __init__(self, recipe: Recipe, plan: Training, folder: Path):
-        self.recipe, self.plan, self.folder = recipe, plan, folder
-        self.accelerator = Accelerator()
-        torch.manual_seed(derived_seed(plan.seed, "weights"))
-        model = recipe.build()
-        self.ema = Ema(model, plan.ema_half_life)
-        self.ema.shadow.to(self.accelerator.device)
-        self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(model, plan))
-        self.images_seen = 0
-        self._resume()
+    run: Run
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    logged: float = field(default_factory=time.monotonic)
+    logged_images: int = 0
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
-    def _resume(self) -> None:
-        found = load_checkpoint(self.folder / "checkpoints")
-        if found is None:
+    def __post_init__(self) -> None:
+        self.first = self.logged_images = self.run.images_seen
+
+    def due(self, asked: bool) -> list[bool]:
+        """Whether it is time to stop, to save, to log; the same answer on every process."""
+        run, now = self.run, time.monotonic()
+        late = run.plan.minutes is not None and now - self.began >= run.plan.minutes * 60
+        main, end = run.processes.main, run.images_seen >= run.plan.images
+        eager = run.device.type == "cpu" or len(self.pending) >= PENDING
+        return run.processes.agree(
+            asked or end or (main and late),
+            main and now - self.saved >= run.plan.save_seconds,
+            main and (eager or now - self.logged >= 1),
+        )
+
+    def check(self) -> dict[str, float]:
+        """Look at the waiting losses; returns the means of the last step.
+
+        Raises:
+            Diverged: one was not finite; the sentence says after how many items.
+        """
+        waiting, self.pending = self.pending, []
+        names = list(waiting[-1][1])
+        rows = torch.stack([torch.stack([losses[name].float() for name in names]) for _, losses in waiting])
+        rows = self.run.processes.gather(rows[None]).mean(0)  # (steps, losses)
+        for (seen, _), values in zip(waiting, rows.tolist(), strict=True):
+            for name, value in zip(names, values, strict=True):
+                if not math.isfinite(value) and not (name == "gradient" and self.run.plan.precision == "fp16"):
+                    raise Diverged(
+                        f"The {name} became {value} after {seen} items, so training stopped; the last good checkpoint "
+                        f"is kept in {self.run.folder / 'checkpoints'}. Lower --learning-rate or look at the data."
+                    )
+        return dict(zip(names, rows[-1].tolist(), strict=True))
+
+    def report(self, log: Log | None, figures: dict[str, float], *, always: bool) -> Iterator[Event]:
+        """About once a second: the figures, the pace and the rate into the log and out as events."""
+        run, now = self.run, time.monotonic()
+        if log is None or not (always or now - self.logged >= 1):
             return
-        tensors, facts = found
-        pick = {name: {} for name in ("model", "ema")}  # type: dict[str, dict[str, torch.Tensor]]
-        for key, value in tensors.items():
-            kind, _, name = key.partition(".")
-            if kind in pick:
-                pick[kind][name] = value
-        self.accelerator.unwrap_model(self.model).load_state_dict(pick["model"])
-        self.ema.shadow.load_state_dict(pick["ema"])
-        restore_optimizer(self.optimizer, tensors)
-        self.images_seen = int(facts["images_seen"])
-
-    def save(self) -> Checkpoint:
-        """Write a checkpoint and return its event."""
-        tensors = {f"model.{k}": v for k, v in self.accelerator.unwrap_model(self.model).state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.shadow.state_dict().items()}
-        tensors |= flatten_optimizer(self.optimizer)
-        facts = {"images_seen": self.images_seen, "recipe": self.recipe.name, "plan": self.plan.model_dump()}
-        path = save_checkpoint(self.folder / "checkpoints", self.images_seen, tensors, facts)
-        return Checkpoint(str(path), self.images_seen)
-
-    def step(self) -> dict[str, float]:
-        """One optimisation step; returns the losses as floats."""
-        seed = derived_seed(self.plan.seed, self.images_seen)
-        torch.manual_seed(seed)
-        batch = self.recipe.batch(self.images_seen, torch.Generator().manual_seed(seed))
-        batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.images_seen, self.plan)
-        self.model.train()
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.plan.bf16):
-            losses = self.recipe.step(self.model, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(sum(losses.values()))
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.plan.clip)
-        self.optimizer.step()
-        self.images_seen += self.recipe.batch_size
-        self.ema.update(self.accelerator.unwrap_model(self.model), self.images_seen, self.recipe.batch_size)
-        return {name: value.item() for name, value in losses.items()}
-
-    def look(self) -> Iterator[Event]:
-        """Figures and a sample picture of the EMA weights."""
-        with torch.no_grad():
-            figures = self.recipe.evaluate(self.ema.shadow)
-            picture = self.recipe.samples(self.ema.shadow)
-        for name, value in figures.items():
-            yield Metric(name, value, images_seen=self.images_seen)
-        if picture is not None:
-            yield Picture(index=self.images_seen, seed=self.plan.seed, image=picture)
+        pace = (run.images_seen - self.logged_images) / max(now - self.logged, 1e-9)
+        self.logged, self.logged_images = now, run.images_seen
+        rate = rate_at(run.images_seen - run.items, run.plan)
+        log.figures(
+            run.images_seen,
+            figures | {"images_per_second": pace, "learning_rate": rate, "seconds": now - self.began},
+        )
+        yield from (Metric(name, value, images_seen=run.images_seen) for name, value in figures.items())
 
 
 def fit(recipe: Recipe, plan: Training, folder: Path) -> Iterator[Event]:
     """Train `recipe` by `plan` in `folder`, resuming from its newest checkpoint.
 
+    With several processes (torchrun) all must iterate; the main one writes the files and yields the events.
+
     Yields:
         Progress for every step, Metric for losses about once a second (also appended to `metrics.jsonl`),
         Metric and Picture at each look, Checkpoint for each save. `folder/checkpoints` holds the last two states.
+        SIGTERM and `plan.minutes` save and stop early, with a Note.
+
+    Raises:
+        BadInput: the folder holds a run of other settings; the disk refuses; a loss stopped being a number
+            (`Diverged`): then the newest checkpoint is one from before.
     """
-    run = Run(recipe, plan, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    began, first = time.monotonic(), run.images_seen
-    saved = logged = began
-    next_look = run.images_seen + plan.look_images if plan.look_images else plan.images
-    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as log:
-        while run.images_seen < plan.images:
-            losses = run.step()
-            now = time.monotonic()
-            yield Progress(recipe.name, run.images_seen - first, plan.images - first, now - began, "image")
-            finished = run.images_seen >= plan.images
-            if now - logged >= 1 or finished:
-                logged = now
-                log.write(json.dumps({"images_seen": run.images_seen, "seconds": now - began, **losses}) + "\n")
-                log.flush()
-                yield from (Metric(name, value, images_seen=run.images_seen) for name, value in losses.items())
-            if now - saved >= plan.save_seconds or finished:
+    run = Run(recipe, plan, folder)
+    log = Log(folder, plan.trackers, run.facts(), run.images_seen) if run.processes.main else None
+    try:
+        with stop_requests() as asked:
+            if run.images_seen:
+                what = "Already trained on" if run.images_seen >= plan.images else "Resuming after"
+                yield from speak(run, Note(f"{what} {run.images_seen} items."))
+            yield from _steps(run, log, asked)
+    finally:
+        run.batches.close()  # type: ignore[attr-defined]
+        if log is not None:
+            log.close()
+
+
+def speak(run: Run, *events: Event) -> Iterator[Event]:
+    """The events on the main process, none on the others."""
+    if run.processes.main:
+        yield from events
+
+
+def _steps(run: Run, log: Log | None, asked: Callable[[], bool]) -> Iterator[Event]:
+    """Steps until the end or a request to stop, with everything that is due after each."""
+    plan, watch = run.plan, Watch(run)
+    every = plan.look_images or plan.images
+    while run.images_seen < plan.images:
+        before = run.images_seen
+        watch.pending.append((before, run.step()))
+        elapsed, end = time.monotonic() - watch.began, run.images_seen >= plan.images
+        done = min(run.images_seen, plan.images) - watch.first
+        yield from speak(run, Progress(run.recipe.name, done, plan.images - watch.first, elapsed, "image"))
+        stop, save, check = watch.due(asked())
+        if stop or save or check:
+            yield from watch.report(log, watch.check(), always=stop)
+        if end or before // every != run.images_seen // every:
+            yield from _look(run, log)
+        if stop or save:
+            watch.saved = time.monotonic()
+            if log is not None:
                 yield run.save()
-                saved = time.monotonic()
-            if run.images_seen >= next_look or finished:
-                next_look += plan.look_images or plan.images
-                yield from run.look()
+        if stop and not end:
+            yield from speak(run, Note(f"Stopped after {run.images_seen} items; the same command goes on from there."))
+            return
 
 
-def trained(recipe: Recipe, folder: Path) -> nn.Module:
-    """The EMA weights of the newest checkpoint in `folder`, in evaluation mode."""
-    model = recipe.build()
-    found = load_checkpoint(folder / "checkpoints")
-    if found is None:
-        raise FileNotFoundError(f"{folder} holds no checkpoint")
-    model.load_state_dict({k.removeprefix("ema."): v for k, v in found[0].items() if k.startswith("ema.")})
-    return model.eval().requires_grad_(False)
+def _look(run: Run, log: Log | None) -> Iterator[Event]:
+    """Figures and a sample picture of the averaged weights; nothing on other processes than the main one."""
+    if log is None:
+        return
+    with torch.no_grad():
+        figures = run.recipe.evaluate(run.shadow)
+        picture = run.recipe.samples(run.shadow)
+    if figures:
+        log.figures(run.images_seen, figures)
+    yield from (Metric(name, value, images_seen=run.images_seen) for name, value in figures.items())
+    if picture is not None:
+        log.picture(run.images_seen, picture)
+        yield Picture(index=run.images_seen, seed=run.plan.seed, image=picture)

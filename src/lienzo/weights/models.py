@@ -15,17 +15,16 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lienzo import __version__
 from lienzo.core.errors import BadInput, BadWeights
-from lienzo.core.files import replacing
 from lienzo.core.options import one_sentence
 from lienzo.core.tables import Names
 from lienzo.core.text import printable
 from lienzo.weights.detection import identify
 from lienzo.weights.reading import Weights, read_metadata, read_weights
+from lienzo.weights.writing import write_tensors
 
 VERSION = 1
 KEY = "lienzo"
@@ -42,6 +41,9 @@ NETWORKS = Names(
         "code-painter": "lienzo.diffusion.code_painter",
         "refiner": "lienzo.diffusion.refiner",
         "swinir": "lienzo.upscaling.swinir",
+        "inception-v3": "lienzo.metrics.nets.inception",
+        "efficientnet-lite0": "lienzo.metrics.nets.efficientnet_lite0",
+        "lpips": "lienzo.metrics.lpips",
     },
 )
 """Name -> module with `load(state, config=None) -> nn.Module`."""
@@ -131,8 +133,8 @@ def save_model(
     tensors = {name: _stored(state[name], half) for name in sorted(state)}
     card = card.model_copy(update={"sha256": content_hash(network, config, tensors)})
     record = {"version": VERSION, "network": network, "config": dict(config), "card": card.model_dump()}
-    with replacing(path, exist_ok=exist_ok) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(record, ensure_ascii=False, sort_keys=True)})
+    described = {KEY: json.dumps(record, ensure_ascii=False, sort_keys=True)}
+    write_tensors(path, tensors, described, exist_ok=exist_ok)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:

@@ -1,0 +1,57 @@
+"""Several processes on one machine or many, started by torchrun: who does what, and how they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+
+class Processes:
+    """This process among its peers. With one process every method is local and free.
+
+    Attributes:
+        accelerator: places tensors, wraps the network, sums gradients.
+        rank, count: this process's number and how many there are.
+        main: whether this one writes files and yields events.
+    """
+
+    def __init__(self) -> None:
+        there = torch.cuda.is_available() or torch.backends.mps.is_available()
+        self.accelerator = Accelerator(cpu=not there)
+        self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        self.main = self.accelerator.is_main_process
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    def agree(self, *wishes: bool) -> list[bool]:
+        """For each wish, whether any process has it."""
+        if self.count == 1:
+            return list(wishes)
+        wanted = torch.tensor(wishes, dtype=torch.int32, device=self.device)
+        return [bool(n) for n in self.accelerator.reduce(wanted, "sum").tolist()]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes in order of rank."""
+        return rows if self.count == 1 else self.accelerator.gather(rows.to(self.device)).to(rows.device)
+
+    def share(self, make: Callable[[], Any]) -> Any:
+        """What the main process makes, on every process; an error there is raised everywhere."""
+        if self.count == 1:
+            return make()
+        box: list[Any] = [None, None]
+        if self.main:
+            try:
+                box[0] = make()
+            except Exception as error:
+                box[1] = error
+        made, failed = broadcast_object_list(box)
+        if failed is not None:
+            raise failed
+        return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,12 @@ def _help(field: FieldInfo) -> str:
     return text + (f" [{', '.join(notes)}]" if notes else "")
 
 
+def _group(options: type[Options], name: str) -> str:
+    """The heading of a flag in the help: the `group` of the class that first has the field."""
+    first = next(each for each in reversed(options.__mro__) if name in getattr(each, "__annotations__", {}))
+    return first.__dict__.get("group", "Parameters")
+
+
 def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
     for name, field in options.model_fields.items():
         extra = field.json_schema_extra
@@ -48,6 +55,7 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
             negative_iterable=(),
             consume_multiple=True,
             required=field.is_required(),
+            group=_group(options, name),
         )
         if many:
             element = field.annotation.__args__[0]  # type: ignore[union-attr]
@@ -90,7 +98,7 @@ def build_app(name: str, line: str, options: type[Options], then: Callable[[Opti
     parameters = sorted([*parameters, *SCREEN], key=lambda p: order.get(p.kind, 2))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = inspect.getdoc(options) or line
+    command.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(options) or line)
     app = App(
         name=f"lienzo {name}",
         help_format="plaintext",

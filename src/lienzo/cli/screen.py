@@ -34,7 +34,8 @@ def result_line(event: Event) -> str:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
         return f"{printable(event.path)}  (seed {event.seed}{', ' + scores if scores else ''})"
     if isinstance(event, Metric):
-        return f"{printable(event.name)}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}"
+        spread = f"  ({event.interval[0]:.4g} to {event.interval[1]:.4g})" if event.interval else ""
+        return f"{printable(event.name)}{f'[{event.protocol}]' if event.protocol else ''} {event.value:.4g}{spread}"
     if isinstance(event, Table):
         rows = [[printable(cell) for cell in row] for row in (event.columns, *event.rows)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(event.columns))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from lienzo.clip.compact import CompactClip
+from lienzo.clip.losses import multi_positive
+from lienzo.data.fingerprints import fingerprint
+from lienzo.data.order import rows_at
+from lienzo.training.recipe import Recipe
 
 
 @dataclass
@@ -33,13 +39,11 @@ class CaptionedPictures:
     names_style: Tensor
     vectors: Tensor
 
-
-def multi_positive(logits: Tensor, right: Tensor) -> Tensor:
-    """Symmetric contrastive loss where a row may have several right columns: soft targets shared among them."""
-    right = right.float()
-    rows = -(F.log_softmax(logits, 1) * right / right.sum(1, keepdim=True)).sum(1).mean()
-    columns = -(F.log_softmax(logits, 0) * right / right.sum(0, keepdim=True)).sum(0).mean()
-    return (rows + columns) / 2
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when any of it does."""
+        known = (self.concept, self.style, self.names_style, self.vectors)
+        return fingerprint(self.images, *(part.numpy() for part in known), *self.caption_rows)
 
 
 def augment(images: Tensor, size: int, generator: Generator) -> Tensor:
@@ -66,26 +70,49 @@ def augment(images: Tensor, size: int, generator: Generator) -> Tensor:
     return (x + noise).clamp(0, 1)
 
 
-class CompactClipRecipe:
+class ScaledCompactClip(CompactClip):
+    """A `CompactClip` whose forward pass hands out the temperature too, as a wrapped network gives only outputs."""
+
+    def forward(self, images: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Picture vectors, text vectors, style logits, and the scale of the cosines in [1, 100]."""
+        return *super().forward(images, vectors), self.logit_scale.clamp(0, math.log(100)).exp()
+
+
+class CompactClipRecipe(Recipe):
     """The compact CLIP's recipe.
 
     Args:
         data: training pictures.
         held: withheld pictures for `evaluate`.
         config: arguments of `CompactClip`.
+        batch_size: pictures of one forward pass.
+        seed: of the order of the pictures.
     """
 
-    name = "clip"
+    name = "compact-clip"
+    network = "compact-clip"
 
-    def __init__(self, data: CaptionedPictures, held: CaptionedPictures, config: dict, batch_size: int = 256):
-        self.data, self.held, self.config, self.batch_size = data, held, config, batch_size
+    def __init__(
+        self,
+        data: CaptionedPictures,
+        held: CaptionedPictures,
+        config: dict[str, Any],
+        batch_size: int = 256,
+        *,
+        seed: int = 0,
+    ):
+        self.data, self.held, self.config = data, held, config
+        self.batch_size, self.seed = batch_size, seed
 
     def build(self) -> nn.Module:
-        return CompactClip(**self.config)
+        return ScaledCompactClip(**self.config)
 
-    def batch(self, images_seen: int, generator: Generator) -> dict[str, Tensor]:
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | {"config": self.config, "data": self.data.fingerprint}
+
+    def batch(self, start: int, generator: Generator) -> dict[str, Tensor]:
         data = self.data
-        rows = torch.randint(len(data.images), (self.batch_size,), generator=generator)
+        rows = torch.from_numpy(rows_at(len(data.images), start, self.batch_size, self.seed))
         choice = torch.rand(self.batch_size, generator=generator).tolist()
         captions = torch.tensor(
             [data.caption_rows[r][int(c * len(data.caption_rows[r]))] for r, c in zip(rows.tolist(), choice)]
@@ -102,8 +129,7 @@ class CompactClipRecipe:
         }
 
     def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        picture, text, style = model(batch["images"], batch["vectors"])
-        scale = model.logit_scale.clamp(0, math.log(100)).exp()  # type: ignore[operator]
+        picture, text, style, scale = model(batch["images"], batch["vectors"])
         contrast = multi_positive(scale * picture @ text.T, batch["right"])
         return {"contrast": contrast, "style": 0.2 * F.cross_entropy(style.float(), batch["style"])}
 
@@ -111,19 +137,17 @@ class CompactClipRecipe:
         """Text-to-image recall at 1, 5, 10 and median rank among all withheld pictures, and style accuracy."""
         return retrieval(model, self.held) if len(self.held.images) else {}
 
-    def samples(self, model: nn.Module) -> None:
-        return None
-
 
 @torch.no_grad()
 def retrieval(model: nn.Module, data: CaptionedPictures) -> dict[str, float]:
     """One caption a picture (its first that names the style); any picture of that concept and style is right."""
-    images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
-    parts = [model.encode_image(part.float() / 255) for part in images.split(256)]  # type: ignore[operator]
-    style = torch.cat([model.style_head(model.features(p.float() / 255)) for p in images.split(256)])  # type: ignore[operator]
+    device = next(model.parameters()).device
+    pictures = [part.to(device).float() / 255 for part in torch.from_numpy(data.images).permute(0, 3, 1, 2).split(256)]
+    parts = [model.encode_image(part) for part in pictures]  # type: ignore[operator]
+    style = torch.cat([model.style_head(model.features(part)) for part in pictures]).cpu()  # type: ignore[operator]
     styled = [next((r for r in rows if data.names_style[r]), rows[0]) for rows in data.caption_rows]
-    text = model.encode_text(data.vectors[torch.tensor(styled)].float())  # type: ignore[operator]
-    scores = text @ torch.cat(parts).T
+    text = model.encode_text(data.vectors[torch.tensor(styled)].float().to(device))  # type: ignore[operator]
+    scores = (text @ torch.cat(parts).T).cpu()
     right = (data.concept[:, None] == data.concept[None]) & (data.style[:, None] == data.style[None])
     best = scores.masked_fill(~right, -2).max(1, keepdim=True).values
     rank = 1 + ((scores > best) & ~right).sum(1)

@@ -1,4 +1,4 @@
-"""The contrastive loss of CLIP."""
+"""The contrastive losses of CLIP: one right text a picture, or several."""
 
 from __future__ import annotations
 
@@ -36,3 +36,27 @@ def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Ten
     logits = logit_scale.exp() * images @ texts.T  # (N, N)
     target = torch.arange(len(logits), device=logits.device)
     return i2t_weight * F.cross_entropy(logits, target) + (1 - i2t_weight) * F.cross_entropy(logits.T, target)
+
+
+def soft_cross_entropy(logits: Tensor, right: Tensor) -> Tensor:
+    """Cross-entropy of each row of (N, M) logits, its right columns sharing the target equally; mean over the rows.
+
+    Args:
+        logits: (N, M).
+        right: (N, M), true or 1 where a column is a right answer; at least one a row.
+    """
+    right = right.to(logits.dtype)
+    return -(F.log_softmax(logits, 1) * right / right.sum(1, keepdim=True)).sum(1).mean()
+
+
+def multi_positive(logits: Tensor, right: Tensor, i2t_weight: float = 0.5) -> Tensor:
+    """The contrastive loss where a picture may have several right texts and a text several right pictures.
+
+    Where every row has one, on the diagonal, it is `contrastive_loss`.
+
+    Args:
+        logits: (N, N), rows are pictures, columns texts.
+        right: (N, N), which belong together.
+        i2t_weight: the weight of image to text, in [0, 1].
+    """
+    return i2t_weight * soft_cross_entropy(logits, right) + (1 - i2t_weight) * soft_cross_entropy(logits.T, right.T)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from lienzo.clip.sentence import SentenceEncoder
+from lienzo.data.fingerprints import fingerprint
+from lienzo.data.order import rows_at
+from lienzo.training.recipe import Recipe
 
 
-class SentenceRecipe:
+class SentenceRecipe(Recipe):
     """Imitate `targets` on `texts`: cosine to the teacher, and the teacher's similarities within a batch.
 
     Args:
         texts: training sentences in any language.
         targets: the teacher's unit vector of each (of its English original), (N, 384).
         held: indices of withheld sentences, for `evaluate`.
+        batch_size: sentences of one forward pass.
+        seed: of the order of the sentences.
     """
 
     name = "sentence"
+    network = "sentence"
 
-    def __init__(self, texts: Sequence[str], targets: Tensor, held: Sequence[int], batch_size: int = 256):
-        self.texts, self.targets, self.batch_size = list(texts), targets, batch_size
+    def __init__(
+        self, texts: Sequence[str], targets: Tensor, held: Sequence[int], batch_size: int = 256, *, seed: int = 0
+    ):
+        self.texts, self.targets, self.batch_size, self.seed = list(texts), targets, batch_size, seed
         held_set = set(held)
         self.held = list(held)
         self.train = [i for i in range(len(self.texts)) if i not in held_set]
@@ -30,9 +40,16 @@ class SentenceRecipe:
     def build(self) -> nn.Module:
         return SentenceEncoder()
 
-    def batch(self, images_seen: int, generator: Generator) -> dict[str, Tensor]:
-        picks = torch.randint(len(self.train), (self.batch_size,), generator=generator)
-        return {"rows": torch.tensor([self.train[i] for i in picks.tolist()])}
+    @cached_property
+    def _data(self) -> str:
+        return fingerprint(self.texts, self.targets.numpy(), [str(i) for i in self.held])
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | {"data": self._data}
+
+    def batch(self, start: int, generator: Generator) -> dict[str, Tensor]:
+        picks = rows_at(len(self.train), start, self.batch_size, self.seed)
+        return {"rows": torch.tensor([self.train[i] for i in picks])}
 
     def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         rows = batch["rows"].tolist()
@@ -50,6 +67,3 @@ class SentenceRecipe:
         own = similar.diagonal()
         better = (similar > own[:, None] + 1e-4).sum(1)
         return {"cosine[withheld]": own.mean().item(), "nearest[withheld,1000]": (better == 0).float().mean().item()}
-
-    def samples(self, model: nn.Module) -> None:
-        return None

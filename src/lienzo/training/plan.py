@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from lienzo.core.options import Options
 
 class Training(Options):
     """How long and how fast to train. Counts are in items (pictures or sentences), never in steps."""
+
+    group: ClassVar[str] = "Training"
 
     images: int = Field(1_000_000, ge=1)
     """Training items to see in all."""

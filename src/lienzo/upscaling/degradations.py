@@ -1,4 +1,4 @@
-"""How pictures become small and bad, for training upscalers: clean bicubic shrinking or a random mix of damage."""
+"""How pictures become small and bad: clean shrinking, blur, JPEG, and a light random mix of them."""
 
 from __future__ import annotations
 
@@ -49,12 +49,22 @@ def to_8_bits(x: Tensor) -> Tensor:
 def blur(x: Tensor, sigmas: tuple[float, float], angle: float) -> Tensor:
     """Blur (B, C, H, W) by a Gaussian with two widths in pixels, the first along `angle` (radians)."""
     radius = max(1, math.ceil(3 * max(sigmas)))
-    steps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    return convolve(x, torch.exp(-ellipse(radius, sigmas, angle) / 2))
+
+
+def ellipse(radius: int, sigmas: tuple[float, float], angle: float) -> Tensor:
+    """Squared distance from the centre in units of two widths, the first along `angle`: (2 radius + 1, same)."""
+    steps = torch.arange(-radius, radius + 1.0)
     v, u = torch.meshgrid(steps, steps, indexing="ij")
     along = (u * math.cos(angle) + v * math.sin(angle)) / sigmas[0]
     across = (v * math.cos(angle) - u * math.sin(angle)) / sigmas[1]
-    kernel = torch.exp(-(along**2 + across**2) / 2)
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1, -1)
+    return along**2 + across**2
+
+
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+    """Filter each channel of (B, C, H, W) by an odd square kernel, scaled to sum to 1; edges are repeated."""
+    radius = len(kernel) // 2
+    kernel = (kernel / kernel.sum()).to(x).expand(x.shape[1], 1, -1, -1)
     return F.conv2d(F.pad(x, (radius,) * 4, mode="replicate"), kernel, groups=x.shape[1])
 
 
@@ -85,6 +95,12 @@ def quantise(plane: Tensor, table: Tensor, factor: Tensor) -> Tensor:
     unit = (table * factor).round().clamp(1, 255)
     blocks = (cosines @ blocks @ cosines.T / unit).round() * unit
     return (cosines.T @ blocks @ cosines).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+
+
+def luma(x: Tensor) -> Tensor:
+    """The brightness (B, 1, H, W) of colour pictures (B, 3, H, W)."""
+    weights = torch.tensor(TO_YCC[0], dtype=x.dtype, device=x.device)
+    return torch.einsum("c,bchw->bhw", weights, x)[:, None]
 
 
 def damage(x: Tensor, scale: int, generator: Generator) -> Tensor:

@@ -1,7 +1,9 @@
-"""Training SwinIR for super-resolution on whole pictures held in memory."""
+"""Training SwinIR on crops of pictures: enlarging, or removing noise or the traces of JPEG."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from lienzo.core.errors import BadInput
-from lienzo.upscaling.degradations import damage, shrink, to_8_bits
+from lienzo.data.fingerprints import fingerprint
+from lienzo.data.order import rows_at
+from lienzo.data.sets import Pictures
+from lienzo.imaging.psnr import pooled_psnr
+from lienzo.training.recipe import Recipe
+from lienzo.upscaling.degradations import damage, jpeg, luma, shrink, to_8_bits
+from lienzo.upscaling.real_degradation import real_world
 from lienzo.upscaling.swinir import SwinIR
 
 LAPTOP: dict[str, Any] = {
@@ -25,58 +33,139 @@ LAPTOP: dict[str, Any] = {
     "upsampler": "pixelshuffledirect",
 }
 """A x4 network that learns drawings in minutes on one CPU core."""
-LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss}
+JUDGED = 120  # withheld pictures that figures are computed on, at most
+SHOWN = 6
 
 
-class SwinIRRecipe:
-    """Super-resolution on random crops.
+def charbonnier(x: Tensor, y: Tensor) -> Tensor:
+    """sqrt(d^2 + eps^2), the smooth absolute difference with which SwinIR's denoisers were trained."""
+    return ((x - y).square() + 1e-9).sqrt().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l2": F.mse_loss,
+    "l1": F.l1_loss,
+    "charbonnier": charbonnier,
+}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """What was done to a picture, and the network is to undo.
+
+    Attributes:
+        kind: 'bicubic': clean shrinking, for the best PSNR. 'light': shrinking by random kernels, now and then with
+            a little blur, noise or JPEG. 'real': what pictures on the web went through (`real_world`). 'noise':
+            white Gaussian noise, the size stays. 'jpeg': JPEG, the size stays.
+        level: for 'noise' its deviation of 255; for 'jpeg' the quality, 1 to 100.
+    """
+
+    kind: str = "bicubic"
+    level: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise BadInput(f"There is no degradation '{self.kind}'; choose one of {', '.join(KINDS)}.")
+        if self.kind == "noise" and not 0 < self.level <= 255:
+            raise BadInput(f"The noise was {self.level}; it should be above 0, up to 255.")
+        if self.kind == "jpeg" and not 1 <= self.level <= 100:
+            raise BadInput(f"The JPEG quality was {self.level}; it should be between 1 and 100.")
+
+    @property
+    def resizes(self) -> bool:
+        return self.kind in ("bicubic", "light", "real")
+
+    def __call__(self, high: Tensor, scale: int, generator: Generator) -> Tensor:
+        """Pictures (B, C, H, W) in [0, 1] to (B, C, H / scale, W / scale), 8-bit values except with noise.
+
+        Noise goes beyond [0, 1] as in the benchmarks of denoisers; C is 3 for 'light' and 'real', 1 or 3 else.
+        """
+        if self.kind == "noise":
+            return high + torch.randn(high.shape, generator=generator) * (self.level / 255)
+        if self.kind == "bicubic":
+            low = shrink(high, scale)
+        elif self.kind == "jpeg":
+            low = jpeg(high.expand(-1, 3, -1, -1), torch.full((len(high),), float(self.level)))[:, : high.shape[1]]
+        else:
+            low = (damage if self.kind == "light" else real_world)(high, scale, generator)
+        return to_8_bits(low)
+
+
+KINDS = ("bicubic", "light", "real", "noise", "jpeg")
+
+
+class SwinIRRecipe(Recipe):
+    """Restoration of random crops.
 
     Args:
-        pictures: uint8 (N, H, W, 3), training pictures, each at least `crop * upscale` pixels a side.
+        pictures: uint8 (N, H, W, 3), training pictures, each at least `crop` times the scale a side.
         held: uint8 (M, H, W, 3), withheld pictures for `evaluate` and `samples`; may be empty.
-        config: options of `SwinIR`.
+        config: options of `SwinIR`; with `in_chans` 1 it learns brightness alone.
         batch_size: crops a step.
-        crop: side of the small crop in pixels, a multiple of the window.
-        damaged: False for clean bicubic shrinking (best PSNR); True for random kernels, noise and JPEG.
+        crop: side of the network's input in pixels, a multiple of the window.
+        degradation: how the input is made from the pictures.
         choices: of so many random crops the busiest is taken, since flat ones teach nothing.
-        loss: 'l2', which on drawings finds the edges in half the steps, or the paper's 'l1'.
+        loss: 'l2', which on drawings finds the edges in half the steps, the paper's 'l1' or 'charbonnier'.
+        seed: of the order of the pictures.
+        data: fingerprint of the pictures; computed from some of them when empty.
+
+    Raises:
+        BadInput: too small pictures, an unknown loss, or a degradation that does not fit the network.
     """
 
     name = "swinir"
+    network = "swinir"
 
     def __init__(
         self,
-        pictures: np.ndarray,
-        held: np.ndarray,
+        pictures: Pictures,
+        held: Pictures,
         config: dict[str, Any] = LAPTOP,
         *,
         batch_size: int = 8,
         crop: int = 24,
-        damaged: bool = False,
+        degradation: Degradation = Degradation(),
         choices: int = 3,
         loss: str = "l2",
+        seed: int = 0,
+        data: str = "",
     ):
         if loss not in LOSSES:
-            raise BadInput(f"There is no loss '{loss}' for upscaling; choose l2 or l1.")
-        self.pictures, self.held, self.config = pictures, held, config
-        self.batch_size, self.crop, self.damaged, self.choices = batch_size, crop, damaged, choices
-        self.loss, self.scale = loss, int(config["upscale"])
+            raise BadInput(f"There is no loss '{loss}' for upscaling; choose one of {', '.join(LOSSES)}.")
+        self.pictures, self.held, self.config, self.data = pictures, held, config, data
+        self.batch_size, self.crop, self.choices = batch_size, crop, choices
+        self.degradation, self.loss, self.seed = degradation, loss, seed
+        enlarges = bool(config.get("upsampler"))
+        self.scale = int(config.get("upscale", 2)) if enlarges else 1
+        self.grey = config.get("in_chans", 3) == 1
+        if degradation.resizes != enlarges:
+            raise BadInput(f"A SwinIR with the upsampler '{config.get('upsampler', '')}' cannot undo {degradation}.")
+        if self.grey and degradation.kind in ("light", "real"):
+            raise BadInput(f"The degradation '{degradation.kind}' needs a network for colour pictures.")
         if not len(pictures) or min(pictures.shape[1:3]) < crop * self.scale:
             raise BadInput(f"The recipe needs pictures of at least {crop * self.scale} pixels a side.")
 
     def build(self) -> nn.Module:
         return start_as_interpolation(SwinIR(**self.config))
 
-    def batch(self, images_seen: int, generator: Generator) -> dict[str, Tensor]:
-        """`high` (B, 3, scale crop, scale crop) and its small version `low`, both in [0, 1]."""
-        crops = [self._crop(generator) for _ in range(self.batch_size)]
-        high = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-        low = damage(high, self.scale, generator) if self.damaged else shrink(high, self.scale)
-        return {"high": high, "low": to_8_bits(low)}
+    def facts(self) -> dict[str, Any]:
+        options = {"crop": self.crop, "choices": self.choices, "loss": self.loss}
+        how = {"config": self.config, "degradation": asdict(self.degradation)}
+        return super().facts() | options | how | {"data": self.data or self._some_pictures()}
 
-    def _crop(self, generator: Generator) -> np.ndarray:
-        """A busy crop of a random picture, turned and mirrored at random."""
-        picture = self.pictures[int(torch.randint(len(self.pictures), (), generator=generator))]
+    def _some_pictures(self) -> str:
+        """A fingerprint of the pictures' number and size and of at most 200 of them."""
+        rows = np.unique(np.linspace(0, len(self.pictures) - 1, 200).astype(np.int64))
+        return fingerprint([str(tuple(self.pictures.shape))], self.pictures[rows])
+
+    def batch(self, start: int, generator: Generator) -> dict[str, Tensor]:
+        """`high` (B, C, scale crop, scale crop) in [0, 1] and what the network gets, `low` (B, C, crop, crop)."""
+        pictures = self.pictures[rows_at(len(self.pictures), start, self.batch_size, self.seed)]
+        high = self._floats(np.stack([self._crop(picture, generator) for picture in pictures]))
+        return {"high": high, "low": self.degradation(high, self.scale, generator)}
+
+    def _crop(self, picture: np.ndarray, generator: Generator) -> np.ndarray:
+        """A busy crop of a picture, turned and mirrored at random."""
         side = self.crop * self.scale
         tops = torch.randint(picture.shape[0] - side + 1, (self.choices,), generator=generator).tolist()
         lefts = torch.randint(picture.shape[1] - side + 1, (self.choices,), generator=generator).tolist()
@@ -85,40 +174,56 @@ class SwinIRRecipe:
         turns = int(torch.randint(8, (), generator=generator))
         return np.rot90(busiest[:, ::-1] if turns > 3 else busiest, turns % 4).copy()
 
+    def _floats(self, pictures: np.ndarray) -> Tensor:
+        """uint8 (B, H, W, 3) to (B, C, H, W) in [0, 1]; grey for a grey network."""
+        x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+        return luma(x) if self.grey else x
+
     def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {self.loss: LOSSES[self.loss](model(batch["low"]).float(), batch["high"])}
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """PSNR in dB on whole withheld pictures shrunk by clean bicubic, for the network and for plain bicubic."""
-        if not len(self.held):
+        """PSNR in dB on whole withheld pictures, damaged by fixed seeds, for the network and for doing little:
+        plain bicubic enlargement, or the damaged picture as it is."""
+        count = min(len(self.held), JUDGED)
+        if not count:
             return {}
         scores = []
-        for high in self._held(len(self.held)).split(1):
-            low = to_8_bits(shrink(high, self.scale))
-            scores.append([psnr(model(low), high), psnr(enlarge_bicubic(low, self.scale), high)])
+        for low, high in (self._pair(i) for i in range(count)):
+            scores.append([psnr(restored(model, low), high), psnr(self._plain(low), high)])
         ours, plain = np.mean(scores, 0).tolist()
-        protocol = f"rgb,x{self.scale},mean,n={len(scores)}"
-        return {f"psnr[{protocol}]": ours, f"psnr-bicubic[{protocol}]": plain, f"gain[{protocol}]": ours - plain}
+        what, level = self.degradation.kind, f"{self.degradation.level:g}"
+        made = {"bicubic": "", "noise": f"noise={level},", "jpeg": f"jpeg={level},"}.get(what, f"{what},")
+        size = f"x{self.scale}," if self.degradation.resizes else ""
+        protocol = f"{'grey' if self.grey else 'rgb'},{size}{made}mean,n={count}"
+        baseline = "psnr-bicubic" if self.degradation.resizes else "psnr-input"
+        return {f"psnr[{protocol}]": ours, f"{baseline}[{protocol}]": plain, f"gain[{protocol}]": ours - plain}
 
     @torch.no_grad()
     def samples(self, model: nn.Module) -> np.ndarray | None:
-        """Up to six withheld pictures in rows: enlarged by bicubic, by the network, and the truth."""
+        """Up to six withheld pictures in rows: damaged (enlarged by bicubic), restored by the network, the truth."""
         if not len(self.held):
             return None
-        high = self._held(6)
-        low = to_8_bits(
-            damage(high, self.scale, Generator().manual_seed(0)) if self.damaged else shrink(high, self.scale)
-        )
-        columns = [enlarge_bicubic(low, self.scale), torch.cat([model(x) for x in low.split(1)]), high]
-        sheet = torch.cat(columns, 3).permute(0, 2, 3, 1).flatten(0, 1)  # (rows H, 3 W, 3)
+        rows = []
+        for low, high in (self._pair(i) for i in range(min(len(self.held), SHOWN))):
+            rows.append(torch.cat([self._plain(low), restored(model, low), high], 3))
+        sheet = torch.cat(rows, 2)[0].permute(1, 2, 0).expand(-1, -1, 3)  # (rows H, 3 W, 3)
         return (sheet.clamp(0, 1) * 255).round().byte().numpy()
 
-    def _held(self, count: int) -> Tensor:
-        """The first `count` withheld pictures in [0, 1], cut to a multiple of the scale: (M, 3, H, W)."""
+    def _pair(self, row: int) -> tuple[Tensor, Tensor]:
+        """A withheld picture, damaged and whole, cut to a multiple of the scale."""
         height, width = (size // self.scale * self.scale for size in self.held.shape[1:3])
-        held = np.ascontiguousarray(self.held[:count, :height, :width])
-        return torch.from_numpy(held).permute(0, 3, 1, 2).float() / 255
+        high = self._floats(self.held[np.array([row])])[:, :, :height, :width]
+        return self.degradation(high, self.scale, Generator().manual_seed(row)), high
+
+    def _plain(self, low: Tensor) -> Tensor:
+        return enlarge_bicubic(low, self.scale) if self.scale > 1 else low.clamp(0, 1)
+
+
+def restored(model: nn.Module, low: Tensor) -> Tensor:
+    """The network's answer, on the CPU."""
+    return model(low.to(next(model.parameters()).device)).float().cpu()
 
 
 def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:
@@ -127,9 +232,8 @@ def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:
 
 
 def psnr(x: Tensor, y: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of all pixels of `x`, clamped to [0, 1], against `y`."""
-    error = (x.clamp(0, 1).double() - y.double()).square().mean().item()
-    return float(-10 * np.log10(max(error, 1e-10)))
+    """PSNR in dB of all pixels of `x`, clamped to [0, 1], against `y`; at most 100, so that means stay finite."""
+    return min(pooled_psnr(x.clamp(0, 1).double(), y.double()).item(), 100.0)
 
 
 @torch.no_grad()

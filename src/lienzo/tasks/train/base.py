@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ SHOWN = 5  # problems of the data that are told one by one
 
 class TrainOptions(Training):
     """Where the data are and where the run goes; the plan of the training itself is inherited."""
+
+    group: ClassVar[str] = "Data and run"
 
     data: str
     """Training pictures: a folder, a .zip, shards (brace lists, joined by ::), an IDX folder or a built corpus."""
@@ -55,9 +57,9 @@ def train(options: TrainOptions, size: int, make: MakeRecipe, title: str, limits
     Yields:
         The loop's events; a Note for data passed over, for resuming, and for the finished model.
     """
-    from lienzo.data.opening import open_data, split_held
+    from lienzo.data.opening import prepare_data, split_held
 
-    data = open_data(options.data, size, cache=options.run / "cache")
+    data = yield from prepare_data(options.data, size, cache=options.run / "cache")
     yield from told(data)
     recipe = make(*split_held(data, options.held))
     yield from train_recipe(options, recipe, data, title, limits)

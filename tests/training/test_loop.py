@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +112,38 @@ def test_two_processes_equal_two_accumulated_passes(tmp_path: Path) -> None:
     list(fit(Both(), plan(accumulate=2), tmp_path / "one"))
     one, both = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[key], both[key], rtol=1e-4, atol=1e-6) for key in one)
+
+
+def test_two_machines_without_a_shared_disk(tmp_path: Path) -> None:
+    """Two launchers on two loopback addresses, each with a folder of its own; only the first one's holds the run, and
+    resuming sends its checkpoint to the other."""
+
+    def both(**changes: object) -> list[int]:
+        nodes = []
+        for rank in (0, 1):
+            launcher = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", f"--node_rank={rank}"]
+            launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", f"--local_addr=127.0.0.{rank + 1}"]
+            own = command(tmp_path / f"machine{rank}", "remembering", plan=changes)[1:]
+            nodes.append(
+                subprocess.Popen([sys.executable, *launcher, *own], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+            )
+        return [node.wait() for node in nodes]
+
+    port = free_port()
+    assert both(images=1000) == [0, 0]
+    assert newest(tmp_path / "machine0") == 1000
+    assert both() == [0, 0]
+    assert not (tmp_path / "machine1" / "checkpoints").exists()
+    whole = tmp_path / "whole"
+    subprocess.run(command(whole, "remembering", 2, plan={"images": 1000}), env=ENVIRONMENT, check=True)
+    subprocess.run(command(whole, "remembering", 2), env=ENVIRONMENT, check=True)
+    assert same(weights(whole), weights(tmp_path / "machine0"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_batches_prepared_ahead_change_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lienzo.diffusion.adm_checkpoints import (
     config_from,
     detect,
     diffusion_from,
+    diffusion_of,
     load,
     recognise,
 )
@@ -134,6 +135,24 @@ def test_loading_evaluates_and_settings_win() -> None:
     assert network.config["dropout"] == 0.5
 
 
+def test_a_model_says_its_own_diffusion_and_classes() -> None:
+    told = {"noise_schedule": "cosine", "steps": 77, "prediction": "v"}
+    network = load(weights(), {"diffusion": told})
+    assert diffusion_of(network) == DiffusionSettings("cosine", 77, prediction="v")
+    assert diffusion_of(load(weights())) == DiffusionSettings("linear", 1000)
+    state = {key: torch.zeros(value.shape) for key, value in shapes_of(Adm, num_classes=3).items()}
+    for classes in (["a", "b", "c"], ["a", "b"]):
+        assert load(state, {"classes": classes}).config["classes"] == classes
+    for wrong in (["a"], ["a", "b", "c", "d"], ["a", "b", 3]):
+        with pytest.raises(BadWeights, match="they know 3 classes"):
+            load(state, {"classes": wrong})
+    config = {"num_head_channels": 32, "pool": "adaptive", "out_channels": 3}
+    eyes = {key: torch.zeros(value.shape) for key, value in shapes_of(AdmClassifier, **config).items()}
+    assert diffusion_of(load(eyes, {"diffusion": {**told, "learn_sigma": False}})).steps == 77
+    with pytest.raises(BadWeights, match="they know 3 classes"):
+        load(eyes, {"classes": ["a", "b"]})
+
+
 def without(state: Mapping[str, Tensor], *keys: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key not in keys}
 
@@ -175,6 +194,15 @@ def test_other_broken_weights() -> None:
         ({"channel_mult": None}, "make no ADM network"),
         ({"channel_mult": [float("inf"), 1]}, "make no ADM network"),
         ({"num_classes": 10**30}, "make no ADM network"),
+        ({"diffusion": {"steps": 10**12}}, "1000000000000 steps"),
+        ({"diffusion": {"steps": True}}, "'steps' that is True"),
+        ({"diffusion": {"width": 1}}, "setting 'width'"),
+        ({"diffusion": {"noise_schedule": "odd"}}, "diffusion is unknown: 'odd'"),
+        ({"diffusion": {"prediction": "previous_x"}}, "'previous_x'"),
+        ({"diffusion": {"learn_sigma": False}}, "number of channels do not fit"),
+        ({"diffusion": [1]}, "no set of settings"),
+        ({"classes": ["cat"]}, "they know 0 classes"),
+        ({"classes": "cat"}, "they know 0 classes"),
     ],
     ids=str,
 )

@@ -37,7 +37,7 @@ def test_diffusion_flags() -> None:
         "learn_sigma": True, "noise_schedule": "cosine", "diffusion_steps": 4000, "rescale_timesteps": True,
         "rescale_learned_sigmas": True, "predict_xstart": True, "use_kl": True,
     }  # fmt: skip
-    expected = DiffusionSettings("cosine", 4000, True, True, True, True, True)
+    expected = DiffusionSettings("cosine", 4000, True, True, True, "x0", True)
     assert from_flags(flags).diffusion == expected
 
 
@@ -51,6 +51,29 @@ def test_the_other_networks() -> None:
     assert classifier.config["num_res_blocks"] == 4
     assert classifier.config["pool"] == "attention"
     assert classifier.config["attention_resolutions"] == [4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("flags", "loss", "variance"),
+    [
+        ({}, "mse", "fixed_large"),
+        ({"learn_sigma": True, "rescale_learned_sigmas": True}, "rescaled_mse", "learned_range"),
+        ({"learn_sigma": True, "use_kl": True, "rescale_learned_sigmas": True}, "rescaled_kl", "learned_range"),
+    ],
+)
+def test_the_process_is_made_as_guided_diffusion_makes_it(flags: dict[str, bool], loss: str, variance: str) -> None:
+    settings = from_flags({**flags, "diffusion_steps": 50, "rescale_timesteps": True, "predict_v": True}).diffusion
+    process = settings.process()
+    assert (process.loss_type, process.variance_type, process.mean_type) == (loss, variance, "v")
+    assert (process.num_timesteps, process.rescale_timesteps) == (50, True)
+    with pytest.raises(BadInput, match="not both"):
+        from_flags({"predict_v": True, "predict_xstart": True})
+
+
+def test_small_classifiers_have_heads_that_fit() -> None:
+    config = from_flags({"classifier_width": 96, "classifier_channel_mult": "1,2", "image_size": 24}).config
+    assert (config["num_head_channels"], config["channel_mult"]) == (32, [1, 2])
+    assert from_flags({"image_size": 256, "classifier_depth": 2}).config["num_head_channels"] == 64
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +17,21 @@ from lienzo.clip.compact_recipe import CaptionedPictures, CompactClipRecipe
 from lienzo.clip.sentence import SentenceEncoder
 from lienzo.clip.sentence_recipe import SentenceRecipe
 from lienzo.core.events import Checkpoint, Metric, Picture
-from lienzo.diffusion.adm_recipe import AdmRecipe
+from lienzo.data.sets import DataSet
+from lienzo.diffusion.adm_flags import DiffusionSettings
+from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecipe, noise_times
-from lienzo.diffusion.gaussian import GaussianDiffusion
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
 from lienzo.diffusion.refiner import Refiner
 from lienzo.diffusion.refiner_recipe import RefinerRecipe
-from lienzo.diffusion.schedules import make_betas
 from lienzo.training.checkpoints import load_checkpoint
-from lienzo.training.loop import fit, trained
-from lienzo.training.recipe import Recipe, Training
+from lienzo.training.loop import fit
+from lienzo.training.plan import Training
+from lienzo.training.recipe import Recipe
+from lienzo.training.state import trained
 from lienzo.upscaling.recipe import SwinIRRecipe
+from lienzo.weights.models import NETWORKS
 
 BATCH, SIDE, WORDS = 4, 16, 8
 ROWS = [np.array([i % 5, 5 + i % 3]) for i in range(24)]
@@ -57,8 +63,8 @@ def captioned() -> CaptionedPictures:
 
 
 def compact_clip(tower: str) -> Recipe:
-    config = {"tower": tower, "widths": (8, 16), "depth": 1, "size": SIDE, "embed_dim": 8, "text_dim": WORDS,
-              "styles": ("flat", "blob")}  # fmt: skip
+    config = {"tower": tower, "widths": [8, 16], "depth": 1, "size": SIDE, "embed_dim": 8, "text_dim": WORDS,
+              "styles": ["flat", "blob"]}  # fmt: skip
     return CompactClipRecipe(captioned(), captioned(), config, batch_size=BATCH)
 
 
@@ -88,8 +94,9 @@ def refiner() -> Recipe:
 def adm() -> Recipe:
     config = {"image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
               "attention_resolutions": [], "channel_mult": [1]}  # fmt: skip
-    diffusion = GaussianDiffusion(make_betas("cosine", 50), mean_type="eps")
-    return AdmRecipe(drawings(12, 8), drawings(4, 8), config, diffusion, batch_size=BATCH)
+    data, held = (DataSet(drawings(count, 8), ("",) * count) for count in (12, 4))
+    diffusion = DiffusionSettings("cosine", 50, learn_sigma=False)
+    return AdmRecipe(data, held, config, diffusion, AdmTraining(batch_size=BATCH))
 
 
 def swinir() -> Recipe:
@@ -108,7 +115,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "swinir": swinir,
 }
 PICTURED = {"refiner", "adm", "swinir"}
-PLAN = Training(images=6 * BATCH, warmup=0, learning_rate=1e-2, save_seconds=1e-9, ema_half_life=8, seed=3)
+PLAN = Training(images=6 * BATCH, warmup=0, learning_rate=1e-2, save_seconds=1e-9, ema_half_lives=(8,), seed=3)
 
 
 @pytest.fixture(params=RECIPES)
@@ -130,10 +137,11 @@ def test_losses_are_finite_with_a_gradient_everywhere_it_matters(recipe: Recipe)
     assert without == [], "parameters that take no part in the loss"
 
 
-def test_batches_come_from_their_generator_alone(recipe: Recipe) -> None:
+def test_batches_come_from_their_place_and_generator_alone(recipe: Recipe) -> None:
     first = recipe.batch(0, torch.Generator().manual_seed(1))
     torch.manual_seed(99)
-    again, other = (recipe.batch(0, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    other = recipe.batch(BATCH, torch.Generator().manual_seed(2))
+    again = recipe.batch(0, torch.Generator().manual_seed(1))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
     assert all(len(value) in (recipe.batch_size, 1) for value in first.values())
@@ -237,5 +245,27 @@ def test_clip_pairs_are_right_where_concept_and_named_style_agree() -> None:
 
 def test_held_sentences_are_not_trained_on() -> None:
     recipe = sentence()
-    seen = {row for i in range(50) for row in recipe.batch(0, torch.Generator().manual_seed(i))["rows"].tolist()}
-    assert seen == set(range(12)) - {2, 7}
+    epoch = 10
+    rows = [recipe.batch(start, torch.Generator())["rows"] for start in range(0, 2 * epoch, BATCH)]
+    seen = torch.cat(rows).tolist()
+    assert sorted(seen[:epoch]) == sorted(seen[epoch:]) == sorted(set(range(12)) - {2, 7})
+    assert seen[:epoch] != seen[epoch:]
+
+
+def test_facts_are_json_and_tell_of_the_data(recipe: Recipe) -> None:
+    facts = recipe.facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["batch_size"] == BATCH
+    assert recipe.network in NETWORKS
+
+
+@pytest.mark.parametrize("make", [lambda: compact_clip("basic"), painter, refiner], ids=["clip", "painter", "refiner"])
+def test_other_data_are_other_facts(make: Callable[[], Recipe]) -> None:
+    torch.manual_seed(0)  # the refiner's painter is random
+    before = make().facts()
+    torch.manual_seed(0)
+    other: Any = make()
+    assert other.facts() == before
+    data = other.data
+    other.data = dataclasses.replace(data, vectors=data.vectors + 1)
+    assert other.facts() != before

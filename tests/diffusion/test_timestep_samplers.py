@@ -13,6 +13,7 @@ from lienzo.diffusion.timestep_samplers import (
     TimestepSampler,
     UniformSampler,
     importance_weights,
+    timesteps_at,
 )
 
 
@@ -115,3 +116,15 @@ def test_a_saved_state_does_not_change_with_the_sampler() -> None:
     state = sampler.state_dict()
     sampler.update(torch.tensor([0]), torch.tensor([99.0]))
     assert 99.0 not in state["history"]
+
+
+def test_numbers_drawn_elsewhere_become_timesteps() -> None:
+    weights = torch.tensor([1.0, 3.0, 4.0], dtype=torch.float64)
+    u = torch.tensor([0.0, 0.124, 0.125, 0.499, 0.5, 1 - 2**-24])
+    t, importance = timesteps_at(weights, u)
+    assert t.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(importance, importance_weights(weights).float()[t])
+    many = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    drawn, _ = timesteps_at(warm().weights(), many)
+    assert torch.bincount(drawn).div(20_000).tolist() == pytest.approx(warm().weights().tolist(), abs=0.01)
+    assert torch.bincount(timesteps_at(torch.ones(1000).double(), torch.arange(1000) / 1000 + 5e-4)[0]).eq(1).all()

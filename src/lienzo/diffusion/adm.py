@@ -31,11 +31,13 @@ from lienzo.nn.residual import (
 
 def plain_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a constructor, from its `locals()`, as a JSON-ready dict."""
-    given = {name: value for name, value in values.items() if name not in ("self", "__class__")}
-    return {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-        for name, value in given.items()
-    }
+    return {name: _plain(value) for name, value in values.items() if name not in ("self", "__class__")}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def level_widths(channel_mult: Sequence[float], model_channels: int) -> list[int]:
@@ -174,6 +176,9 @@ class Adm(nn.Module):
         use_scale_shift_norm: the embedding scales and shifts the norms instead of being added.
         resblock_updown: resample inside residual blocks.
         use_new_attention_order: q/k/v before heads in the channels of attention.
+        diffusion: the fields of the `adm_flags.DiffusionSettings` that it was trained with; kept for the caller.
+        classes: names of the classes; kept for the caller. One fewer than `num_classes` where the last class stands
+            for "no class", as classifier-free guidance needs it.
 
     Raises:
         BadInput: the numbers do not fit together; the sentence says which.
@@ -203,6 +208,8 @@ class Adm(nn.Module):
         use_scale_shift_norm: bool = False,
         resblock_updown: bool = False,
         use_new_attention_order: bool = False,
+        diffusion: Mapping[str, Any] | None = None,
+        classes: Sequence[str] | None = None,
     ):
         config = plain_arguments(locals())
         super().__init__()

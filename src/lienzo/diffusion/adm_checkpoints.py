@@ -160,6 +160,16 @@ def diffusion_from(state: Mapping[str, Tensor]) -> DiffusionSettings:
     return recognise(state).described.diffusion
 
 
+def diffusion_of(network: Adm | AdmClassifier) -> DiffusionSettings:
+    """The diffusion that a network was trained with: what its file says, else what `diffusion_from` knows.
+
+    Raises:
+        BadInput: the file says something impossible.
+    """
+    told = network.config.get("diffusion")
+    return diffusion_from(network.state_dict()) if told is None else DiffusionSettings.read(told)
+
+
 def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Adm | AdmClassifier:
     """The network with the weights of `state`, in evaluation mode.
 
@@ -185,6 +195,7 @@ def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -
     settings = {**found.config, **given}
     try:
         _check_blocks(settings, found.config)
+        _check_told(settings, found.config)
         with torch.device("meta"):
             empty = network(**settings)
     except (BadInput, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -197,6 +208,23 @@ def _check_blocks(settings: Mapping[str, Any], found: Mapping[str, Any]) -> None
     given, there = ((each["num_res_blocks"] + 1) * len(each["channel_mult"]) for each in (settings, found))
     if given != there:
         raise BadInput(f"they describe {given} blocks, and the weights have {there}.")
+
+
+def _check_told(settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse a diffusion or names of classes that the weights cannot have."""
+    diffusion, classes = settings.get("diffusion"), settings.get("classes")
+    classifier = "num_classes" not in found
+    if diffusion is not None:
+        if not isinstance(diffusion, Mapping):
+            raise BadInput("their diffusion is no set of settings.")
+        learned = DiffusionSettings.read(diffusion).learn_sigma
+        if not classifier and learned != (found["out_channels"] == 2 * found["in_channels"]):
+            raise BadInput("their diffusion and their number of channels do not fit.")
+    if classes is not None:
+        count = found["out_channels"] if classifier else found["num_classes"] or 0
+        named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+        if not named or count == 0 or len(classes) not in ((count,) if classifier else (count, count - 1)):
+            raise BadInput(f"they know {count} classes, and the names given are not theirs.")
 
 
 def _argument_names(network: type[Adm] | type[AdmClassifier]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,8 @@ class AdmClassifier(nn.Module):
         resblock_updown: bool = False,
         use_new_attention_order: bool = False,
         pool: str = "adaptive",
+        diffusion: Mapping[str, Any] | None = None,
+        classes: Sequence[str] | None = None,
     ):
         config = plain_arguments(locals())
         super().__init__()

@@ -7,17 +7,21 @@ default of guided-diffusion's scripts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from lienzo.core.errors import BadInput
-from lienzo.diffusion.adm import Adm, AdmSuperRes
+from lienzo.diffusion.adm import Adm, AdmSuperRes, level_widths
 from lienzo.diffusion.adm_classifier import AdmClassifier
+from lienzo.diffusion.gaussian import GaussianDiffusion, LossType, MeanType
+from lienzo.diffusion.schedules import SCHEDULES, make_betas
 
 NUM_CLASSES = 1000
+MAX_STEPS = 100_000
 
 CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     512: (0.5, 1, 1, 2, 2, 4, 4),
@@ -35,6 +39,7 @@ DIFFUSION_DEFAULTS: dict[str, Any] = {
     "timestep_respacing": "",
     "use_kl": False,
     "predict_xstart": False,
+    "predict_v": False,  # of Salimans and Ho 2022; the originals do not know it
     "rescale_timesteps": False,
     "rescale_learned_sigmas": False,
 }
@@ -63,6 +68,7 @@ CLASSIFIER_DEFAULTS: dict[str, Any] = {
     "classifier_width": 128,
     "classifier_depth": 2,
     "classifier_attention_resolutions": "32,16,8",
+    "classifier_channel_mult": "",  # the originals know the usual ones only
     "classifier_use_scale_shift_norm": True,
     "classifier_resblock_updown": True,
     "classifier_pool": "attention",
@@ -75,12 +81,12 @@ class DiffusionSettings:
     """The diffusion that a network was trained with.
 
     Attributes:
-        noise_schedule: "linear" or "cosine".
+        noise_schedule: a name of `schedules.SCHEDULES`, such as "linear" or "cosine".
         steps: training timesteps.
         learn_sigma: the second half of the output is the learned range of the variance.
         rescale_timesteps: the network is told timesteps of 0 to 1000 whatever `steps` is.
         rescale_learned_sigmas: training weights the variational term by `steps` / 1000.
-        predict_xstart: the network predicts the clean picture instead of the noise.
+        prediction: what the network predicts: "eps" (the noise), "x0" (the clean picture) or "v".
         use_kl: training minimises the variational bound alone.
     """
 
@@ -89,8 +95,41 @@ class DiffusionSettings:
     learn_sigma: bool = True
     rescale_timesteps: bool = False
     rescale_learned_sigmas: bool = False
-    predict_xstart: bool = False
+    prediction: MeanType = "eps"
     use_kl: bool = False
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> DiffusionSettings:
+        """Settings from a model file; what is left out has its default.
+
+        Raises:
+            BadInput: a value is unknown or out of its range.
+        """
+        defaults = asdict(cls())
+        for name, value in values.items():
+            if name not in defaults or type(value) is not type(defaults[name]):
+                raise BadInput(f"its diffusion has a setting {name!r} that is {value!r}.")
+        settings = cls(**values)
+        if settings.noise_schedule not in SCHEDULES or settings.prediction not in ("eps", "x0", "v"):
+            raise BadInput(f"its diffusion is unknown: {settings.noise_schedule!r}, {settings.prediction!r}.")
+        if not 1 <= settings.steps <= MAX_STEPS:
+            raise BadInput(f"its diffusion has {settings.steps} steps; 1 to {MAX_STEPS} are possible.")
+        return settings
+
+    def process(self) -> GaussianDiffusion:
+        """The diffusion with its training loss, as guided-diffusion makes it of the same flags.
+
+        Raises:
+            BadInput: the schedule is unknown or cannot have so few steps.
+        """
+        loss: LossType = "rescaled_kl" if self.use_kl else "rescaled_mse" if self.rescale_learned_sigmas else "mse"
+        return GaussianDiffusion(
+            make_betas(self.noise_schedule, self.steps),
+            mean_type=self.prediction,
+            variance_type="learned_range" if self.learn_sigma else "fixed_large",
+            loss_type=loss,
+            rescale_timesteps=self.rescale_timesteps,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,13 +210,15 @@ def _factors(size: int, resolutions: Any, name: str) -> list[int]:
 
 
 def _diffusion(flags: Mapping[str, Any]) -> DiffusionSettings:
+    if flags["predict_xstart"] and flags["predict_v"]:
+        raise BadInput("A network predicts the clean picture (predict_xstart) or v (predict_v), not both.")
     return DiffusionSettings(
         noise_schedule=flags["noise_schedule"],
         steps=flags["diffusion_steps"],
         learn_sigma=flags["learn_sigma"],
         rescale_timesteps=flags["rescale_timesteps"],
         rescale_learned_sigmas=flags["rescale_learned_sigmas"],
-        predict_xstart=flags["predict_xstart"],
+        prediction="x0" if flags["predict_xstart"] else "v" if flags["predict_v"] else "eps",
         use_kl=flags["use_kl"],
     )
 
@@ -206,6 +247,8 @@ def _diffusion_model(flags: Mapping[str, Any], network: type[Adm]) -> Described:
 def _classifier(flags: Mapping[str, Any]) -> Described:
     size = flags["image_size"]
     name = "classifier_attention_resolutions"
+    levels = _numbers(flags["classifier_channel_mult"], "classifier_channel_mult")
+    levels = levels or _channel_mult(size, CHANNEL_MULT)
     config = {
         "image_size": size,
         "in_channels": 3,
@@ -213,9 +256,9 @@ def _classifier(flags: Mapping[str, Any]) -> Described:
         "out_channels": NUM_CLASSES,
         "num_res_blocks": flags["classifier_depth"],
         "attention_resolutions": _factors(size, flags[name], name),
-        "channel_mult": _channel_mult(size, CHANNEL_MULT),
+        "channel_mult": levels,
         "use_fp16": flags["classifier_use_fp16"],
-        "num_head_channels": 64,
+        "num_head_channels": math.gcd(64, *level_widths(levels, flags["classifier_width"])),
         "use_scale_shift_norm": flags["classifier_use_scale_shift_norm"],
         "resblock_updown": flags["classifier_resblock_updown"],
         "pool": flags["classifier_pool"],

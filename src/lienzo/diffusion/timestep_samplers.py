@@ -161,3 +161,13 @@ def draw(weights: Tensor, batch_size: int, generator: torch.Generator | None = N
     """Timesteps (B,) int64 drawn in proportion to `weights` (T,), and their importance weights (B,) float32."""
     timesteps = torch.multinomial(weights, batch_size, replacement=True, generator=generator)
     return timesteps, importance_weights(weights)[timesteps].float()
+
+
+def timesteps_at(weights: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """As `draw`, for numbers u (B,) uniform in [0, 1) that were drawn elsewhere: where the cumulative weights pass u.
+
+    A batch can so be drawn before the weights of its step are known. The results are on the device of u.
+    """
+    shares = (weights.cumsum(0) / weights.sum()).to(u.dtype).to(u.device)
+    timesteps = torch.searchsorted(shares, u, right=True).clamp(max=len(weights) - 1)
+    return timesteps, importance_weights(weights).float().to(u.device)[timesteps]

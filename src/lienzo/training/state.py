@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class Run:
         """What decides the outcome, as JSON: kept in every checkpoint."""
         plan = {key: value for key, value in self.plan.model_dump(mode="json").items() if key not in FREE}
         items = self.recipe.batch_size * self.plan.accumulate * self.processes.count
-        return {"recipe": self.recipe.name, "items_a_step": items, **plan, **self.recipe.facts()}
+        facts = {"recipe": self.recipe.name, "items_a_step": items, **plan, **self.recipe.facts()}
+        return json.loads(json.dumps(facts))  # tuples become lists, as in a checkpoint
 
     def _resume(self) -> None:
         found = self.processes.share(lambda: load_checkpoint(self.folder / "checkpoints"))

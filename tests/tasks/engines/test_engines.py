@@ -117,13 +117,45 @@ def test_refining_can_be_left_out() -> None:
     assert not torch.equal(refined.latents.finish(codes), plain.latents.finish(codes))
 
 
-@pytest.mark.parametrize(
-    ("network", "changes", "sentence"),
-    [(Adm, {"num_classes": 5}, "numbered classes"), (AdmSuperRes, {}, "enlarges pictures")],
-)
-def test_adm_networks_that_cannot_start_from_a_sentence(network: Any, changes: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(BadInput, match=sentence):
-        AdmEngine(network(**{**ADM, **changes}), CPU)
+def test_upsamplers_cannot_start_from_a_sentence() -> None:
+    with pytest.raises(BadInput, match="enlarges pictures"):
+        AdmEngine(AdmSuperRes(**ADM), CPU)
+
+
+def by_class(num_classes: int, classes: list[str] | None = None) -> AdmEngine:
+    """An engine whose network answers its label, whatever it is shown."""
+    engine = AdmEngine(Adm(**ADM, num_classes=num_classes, classes=classes).eval(), CPU)
+    engine.network.network = lambda x, t, y: 0.1 * y.view(-1, 1, 1, 1).expand_as(x).float()
+    engine.network.prediction = "x0"
+    return engine
+
+
+def drawn(engine: AdmEngine, text: str, guidance: float = 1.0, negative: str = "") -> float:
+    wish = Wish(((text, 1.0),), negative=negative)
+    out = engine.denoiser(wish, 2, guidance)(torch.zeros(2, 3, 32, 32), torch.ones(2))
+    assert out.shape == (2, 3, 32, 32)
+    assert torch.allclose(out, out[0, 0, 0, 0])
+    return round(out[0, 0, 0, 0].item(), 4)
+
+
+def test_classes_are_asked_for_by_name_or_number() -> None:
+    named, numbered = by_class(3, ["ink", "oil", "2"]), by_class(5)
+    assert named.conditional
+    assert [drawn(named, text) for text in ("Ink", " oil", "1", "2")] == [0.0, 0.1, 0.1, 0.2]
+    assert drawn(numbered, "4") == 0.4
+    for engine, text, there in ((named, "3", "ink, oil, 2"), (numbered, "fox", "0, 1, 2, 3, 4"), (named, "-1", "ink")):
+        with pytest.raises(BadInput, match=f"knows no '{text}'; it knows {there}"):
+            drawn(engine, text)
+    for wish in (Wish(()), Wish((("oil", 1.0), ("ink", 0.5))), Wish((("oil", 1.0), ("ink", -1.0)), negative="2")):
+        with pytest.raises(BadInput, match="one class a picture"):
+            named.denoiser(wish, 1, 1.0)
+
+
+def test_classes_are_guided_away_from_no_class_or_an_unwanted_one() -> None:
+    free, bare = by_class(4, ["a", "b", "c"]), by_class(3, ["a", "b", "c"])
+    assert drawn(bare, "b", 3.0) == 0.1, "without a class of nothing there is nothing to guide away from"
+    assert drawn(free, "b", 3.0) == round(0.3 + 3 * (0.1 - 0.3), 4)
+    assert drawn(bare, "c", 2.0, negative="b") == drawn(free, "c", 2.0, negative="b") == 0.3
 
 
 def test_the_bundled_adm_is_sampled_on_the_schedule_it_was_trained_on() -> None:

@@ -57,9 +57,10 @@ def train(options: TrainOptions, size: int, make: MakeRecipe, title: str, limits
     Yields:
         The loop's events; a Note for data passed over, for resuming, and for the finished model.
     """
-    from lienzo.data.opening import prepare_data, split_held
+    from lienzo.data.opening import prepare_data
+    from lienzo.data.sets import split_held
 
-    data = yield from prepare_data(options.data, size, cache=options.run / "cache")
+    data = yield from prepare_data(options.data, size, cache=None if options.dry_run else options.run / "cache")
     yield from told(data)
     recipe = make(*split_held(data, options.held))
     yield from train_recipe(options, recipe, data, title, limits)
@@ -85,7 +86,7 @@ def train_recipe(
         return
     outcome = Outcome(options.run, recipe, data, title=title, limits=limits, licence=options.licence)
     for event in fit(recipe, plan, options.run):
-        if isinstance(event, Metric):
+        if isinstance(event, Metric) and "[" in event.name:  # measured on withheld data
             outcome.figures[event.name] = event.value
         elif isinstance(event, Picture):
             event = outcome.keep(event)
@@ -116,10 +117,7 @@ def dry_run(options: TrainOptions, recipe: Recipe, plan: Training, data: DataSet
     memory = [f"{size / 2**30:.2f}" for size in (cost.weights + cost.activations, cost.weights, cost.activations)]
     rows = (
         ("parameters", f"{cost.parameters:,} ({cost.trained:,} of them learn)"),
-        (
-            "memory",
-            f"{memory / 2**30:.2f} GiB ({cost.weights / 2**30:.2f} weights, {cost.activations / 2**30:.2f} batch)",
-        ),
+        ("memory", f"{memory[0]} GiB ({memory[1]} for weights, {memory[2]} for a batch)"),
         ("items", f"{plan.images:,} ({plan.images / max(len(data), 1):.1f} epochs of {len(data):,})"),
         ("time here", f"{cost.seconds / 60:.1f} minutes ({plan.images / cost.seconds:.1f} images/s)"),
     )

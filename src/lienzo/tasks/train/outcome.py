@@ -37,12 +37,6 @@ class Outcome:
     def export(self, images_seen: int) -> Path:
         """Write the averaged weights of the newest checkpoint as the run's model."""
         model = self.recipe.export(trained(self.recipe, self.folder))
-        measured = [
-            Measured(
-                name=n.partition("[")[0], value=round(v, 5), protocol=n.partition("[")[2].rstrip("]") or "training"
-            )
-            for n, v in self.figures.items()
-        ]
         about = f"{len(self.data)} pictures, fingerprint {self.data.fingerprint[:16]}"
         card = Card(
             title=self.title,

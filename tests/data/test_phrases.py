@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lienzo.data.phrases import COLOURS, LANGUAGES, STYLED, STYLES, TEMPLATES, coloured, find_style, plain
+from lienzo.data.phrases import COLOURS, LANGUAGES, STYLED, STYLES, TEMPLATES, coloured, find_style, plain, things
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,40 @@ from lienzo.data.phrases import COLOURS, LANGUAGES, STYLED, STYLES, TEMPLATES, c
 def test_find_style(prompt: str, subject: str, style: str | None) -> None:
     text, found = find_style(prompt)
     assert (text, found.name if found else None) == (subject, style)
+
+
+OWN = ("hokusai", "van gogh", "watercolor", "flat")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "style"),
+    [
+        ("a bridge in the style of Hokusai", "a bridge", "hokusai"),
+        ("a bridge, in the style of Hokusai", "a bridge", "hokusai"),
+        ("a bridge by Hokusai", "a bridge", "hokusai"),
+        ("a bridge, Hokusai", "a bridge", "hokusai"),
+        ("a bridge in Hokusai style", "a bridge", "hokusai"),
+        ("a Hokusai painting of a bridge", "a bridge", "hokusai"),
+        ("starry night after van Gogh", "starry night", "van gogh"),
+        ("un puente al estilo de Hokusai", "un puente", "hokusai"),
+        ("un puente, en el estilo de van Gogh", "un puente", "van gogh"),
+        ("un puente a la manera de Hokusai", "un puente", "hokusai"),
+        ("un puente de Hokusai", "un puente", "hokusai"),
+        ("мост в стиле Хокусая", "мост", "hokusai"),
+        ("мост в стиле Hokusai", "мост", "hokusai"),
+        ("мост кисти Хокусая", "мост", "hokusai"),
+        ("звёздная ночь, в стиле ван Гога", "звёздная ночь", "van gogh"),
+        ("мост в стиле барокко", "мост в стиле барокко", None),
+        ("a bridge in the style of Picasso", "a bridge in the style of picasso", None),
+        ("a boat in watercolor", "a boat", "watercolor"),
+        ("hokusai", "hokusai", "hokusai"),
+    ],
+)
+def test_styles_that_only_a_model_knows(prompt: str, subject: str, style: str | None) -> None:
+    text, found = find_style(prompt, OWN)
+    assert (text.lower(), found.name if found else None) == (subject, style)
+    if style in ("hokusai", "van gogh"):
+        assert find_style(prompt)[1] is None, "models that lack the style do not find it"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -117,3 +151,10 @@ def test_tables_cover_all_languages() -> None:
 
 def test_plain_folds_what_looks_alike() -> None:
     assert plain("  Pixel-ART\n８ bit ") == "pixel art 8 bit"
+
+
+def test_things_are_names_without_styles() -> None:
+    names = things()
+    assert len(names) == len(set(names)) > 1000
+    assert {"house", "red apple", "sailboat"} <= set(names)
+    assert all(name == name.strip() and name for name in names)

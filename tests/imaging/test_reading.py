@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pictures import encoded, gradient, header, png
 
 from lienzo.core.errors import BadPicture
-from lienzo.imaging.reading import Limits, from_tensor, load_picture, open_picture, to_tensor
+from lienzo.imaging.reading import Limits, from_tensor, load_indices, load_picture, open_picture, to_tensor
 
 
 def refused(source: Any, **options: Any) -> str:
@@ -74,6 +74,43 @@ def test_transparent_parts_lie_on_white() -> None:
     assert load_picture(data)[1, 1].tolist() == [127, 127, 127]
     assert np.array_equal(np.array(open_picture(data, mode="RGBA")), rgba)
     assert np.array(open_picture(data, mode="L"))[0, 1] == 255
+
+
+def test_a_large_jpeg_is_decoded_smaller_when_that_is_enough() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(gradient(400, 900), "JPEG", exif=exif)
+    assert [load_picture(data, at_least=size).shape for size in (None, 300, 200, 101, 100, 50, 9, 1)] == [
+        *[(900, 400, 3)] * 2,
+        *[(450, 200, 3)] * 2,
+        (225, 100, 3),
+        *[(113, 50, 3)] * 3,
+    ]
+    smooth = np.asarray(Image.fromarray(gradient(12, 16)).resize((512, 384), Image.Resampling.BICUBIC))
+    small = load_picture(encoded(smooth, "JPEG", quality=95), at_least=96).astype(int)
+    assert np.abs(small - np.asarray(Image.fromarray(smooth).reduce(4))).mean() < 3
+    assert load_picture(encoded(gradient(400, 900)), at_least=50).shape == (400, 900, 3)
+    assert "900 x 400" in refused(data, at_least=50, limits=Limits(pixels=100_000))
+    for cut in (len(data) // 2, 300):
+        refused(data[:cut], at_least=50)
+
+
+def test_maps_of_classes_are_read_as_numbers(tmp_path: Path) -> None:
+    classes = np.array([[0, 3, 17], [255, 1, 0]], np.uint8)
+    palette = Image.fromarray(classes, "P")
+    palette.putpalette([200, 100, 50] * 256)
+    path = tmp_path / "map.png"
+    path.write_bytes(encoded(palette))
+    for source in (path, encoded(Image.fromarray(classes))):
+        read = load_indices(source)
+        assert read.dtype == np.uint8
+        assert np.array_equal(read, classes)
+    assert load_indices(encoded(Image.new("1", (2, 2), 1))).tolist() == [[1, 1], [1, 1]]
+    for wrong in (gradient(), np.zeros((2, 2), np.uint16)):
+        with pytest.raises(BadPicture, match="one number a pixel"):
+            load_indices(encoded(wrong))
+    with pytest.raises(BadPicture, match="broken or cut off"):
+        load_indices(path.read_bytes()[:40])
 
 
 def test_palettes_with_transparency_and_grey_with_alpha() -> None:

@@ -13,7 +13,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.files import replacing
 from lienzo.data.pictures import SIZES, decode_picture
 from lienzo.data.records import Record
-from lienzo.data.shards import read_members
+from lienzo.data.shards import PICTURES, read_members
 from lienzo.data.splits import SPLITS
 
 
@@ -92,7 +92,7 @@ def _items(directory: Path, size: int) -> Iterator[tuple[Record, bytes]]:
         for _, extension, content in read_members(shard):
             if extension == "json":
                 record = Record.from_json(json.loads(content))
-            elif record is not None and extension == "png":
+            elif record is not None and extension in PICTURES:
                 yield record, content
                 record = None
 

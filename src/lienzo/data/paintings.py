@@ -10,7 +10,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from lienzo.core.errors import BadInput
+from lienzo.core.files import replacing
 from lienzo.data.archives import read_package
+from lienzo.data.pictures import SIDE, square_pictures
 from lienzo.data.rcc import read_rcc
 from lienzo.data.records import Drawing
 from lienzo.data.words import slug, unique
@@ -24,6 +26,41 @@ MAX_SIDE = 4096
 _SPELLING = {"Katsushika Hokusa": "Katsushika Hokusai", "Pieter Brugel": "Pieter Bruegel"}
 _STYLES = {"Katsushika Hokusai": "print", "Utagawa Hiroshige": "print", "Michelangelo": "sculpture"}
 _PAINTINGS_IN_DETAILS = 8
+
+
+SEEN = {
+    "pierre-auguste-renoir-bal-du-moulin-de-la-galette": "people dancing in a garden",
+    "giuseppe-arcimboldo-spring": "a face made of flowers",
+    "giuseppe-arcimboldo-the-librarian": "a man made of books",
+    "katsushika-hokusai-oiran-and-kamuro": "two women in red kimonos",
+    "katsushika-hokusai-woman-holding-a-fan": "a woman with a fan",
+    "katsushika-hokusai-ejiri-in-suruga-province": "people in the wind on a path by a lake, trees and a mountain",
+    "katsushika-hokusai-the-great-wave-off-kanagawa": "a great wave, boats and a mountain",
+    "utagawa-hiroshige-the-benzaiten-shrine-at-inokashira-in-snow": "a temple by a lake in the snow",
+    "utagawa-hiroshige-horse-mackerel-and-prawn": "blue fish and shrimps",
+    "katsushika-hokusai-viewing-sunset-over-the-ryogoku-bridge-from-t": "a bridge over a river and a boat with people",
+    "katsushika-hokusai-poppies": "orange poppies, flowers",
+    "katsushika-hokusai-kazusa-sea-route": "a sailing ship on the sea",
+    "michelangelo-pieta": "a statue of a mother with her son",
+    "leonardo-da-vinci-mona-lisa": "a portrait of a smiling woman",
+    "giovanni-bellini-la-pala-di-pesaro": "a castle on a hill",
+    "albrecht-durer-lion": "a lion",
+    "pieter-bruegel-the-harvesters": "farmers resting under a tree by a wheat field",
+    "pierre-auguste-renoir-girls-at-the-piano": "two girls at the piano",
+    "wassily-kandinsky-composition-viii": "circles, lines and triangles",
+    "bazille-the-ramparts-at-aigues-mortes": "a lake with a town wall in the distance",
+    "mary-cassatt-summertime": "two women in a boat and ducks",
+    "vincent-van-gogh-village-street-in-auvers": "a village street with houses",
+    "vincent-van-gogh-entrance-hall-of-saint-paul-hospital": "a yellow hall with a door",
+    "vincent-van-gogh-the-bridge-of-langlois-at-arles-with-a-lady-wit": "a drawbridge over a canal",
+    "vincent-van-gogh-the-church-at-auvers-sur-oise": "a church under a dark blue sky",
+    "vincent-van-gogh-painter-on-his-way-to-work": "a man walking on a road between trees",
+    "vincent-van-gogh-the-harvest": "a wide field with farms",
+    "vincent-van-gogh-cafe-terrace-at-night": "a cafe terrace at night",
+    "vincent-van-gogh-the-night-cafe": "a cafe with a billiard table and lamps",
+    "vincent-van-gogh-portrait-of-pere-tanguy": "a portrait of an old man with a hat",
+}
+"""What each work shows, in words that a painter of drawings knows."""
 
 
 def read_board(text: str) -> tuple[str, list[dict[str, str]]]:
@@ -112,3 +149,29 @@ def painting_drawings(package: Path) -> Iterator[Drawing]:
             kind="raster",
             fit="fill",
         )
+
+
+def write_paintings(package: Path, directory: Path) -> int:
+    """The thirty works as a folder to train on: a folder for each artist, PNG files of `SIDE` pixels, captions beside.
+
+    The first caption says what is seen, the second is the title.
+
+    Returns:
+        The number of works.
+    """
+    count = 0
+    for count, drawing in enumerate(painting_drawings(package), 1):  # noqa: B007
+        artist = drawing.captions["en"][2]
+        folder = directory / surname(artist)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / f"{drawing.slug}.png") as work:
+            work.write_bytes(square_pictures(drawing.data, drawing.kind, drawing.fit)[SIDE])
+        with replacing(folder / f"{drawing.slug}.txt") as work:
+            work.write_text(f"{SEEN[drawing.slug]}\n{drawing.name}\n", encoding="utf-8")
+    return count
+
+
+def surname(artist: str) -> str:
+    """An artist's name as a style is called: "hokusai", "van gogh"."""
+    words = artist.lower().split()
+    return " ".join(words[-2:]) if words[-2:-1] in (["van"], ["da"]) else words[-1]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
 
 LANGUAGES = ("en", "es", "ru")
 
@@ -97,6 +100,11 @@ STYLED: dict[str, tuple[str, ...]] = {
 }
 
 
+def things() -> list[str]:
+    """The names of about a thousand things that the bundled painter was trained to draw, in English."""
+    return (Path(__file__).parent / "things.txt").read_text("utf-8").split("\n")[:-1]
+
+
 def coloured(name: str, colour: str, language: str, rng: random.Random) -> str:
     """`name` with a colour word where the language puts it: before it, but after it in Spanish."""
     word = rng.choice(COLOURS[colour][language])
@@ -108,30 +116,72 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).lower().replace("-", " ")).strip()
 
 
-def find_style(text: str) -> tuple[str, Style | None]:
+def find_style(text: str, own: Sequence[str] = ()) -> tuple[str, Style | None]:
     """Split a prompt into its subject and the style named in it.
 
     The longest style phrase of any language wins, together with the comma or the words around it that belong to
     it ("in ... style", "a ... drawing of"). A text that is nothing but a style keeps its words.
 
+    Args:
+        text: the prompt.
+        own: further styles that a model knows by name, such as "hokusai". They are found as "in the style of Hokusai",
+            "by Hokusai", "al estilo de Hokusai" and, in Russian letters and cases, "в стиле Хокусая".
+
     Returns:
         The text without the style phrase, and the style or None.
     """
     low = plain(text)
+    styles = [*STYLES.values(), *(own_style(name) for name in own if name not in STYLES)]
     found = [
         (len(word), word, style)
-        for style in STYLES.values()
+        for style in styles
         for language in LANGUAGES
         for word in map(plain, style.words(language))
         if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", low)
     ]
     if not found:
-        return text, None
+        return _russian_style(text, low, [style for style in styles if style.name not in STYLES])
     _, word, style = max(found, key=lambda item: item[0])
+    rest = _without(low, word, style.name not in STYLES)
+    return (text if rest in _ARTICLES else rest), style
+
+
+def own_style(name: str) -> Style:
+    """A style that is known by its name alone, in any language."""
+    return Style(name, (name,), (name,), (name,))
+
+
+_ARTICLES = ("", "a", "an", "the", "un", "una", "el", "la")
+_IN_STYLE = r"\bin the style of (?:an? )?|\b(?:in|en) (?:an? )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas "
+_BY_ARTIST = r"\b(?:al|en el) estilo del? |\ba la manera de |\b(?:by|after|like|de|como|in) |\bкисти |\bв духе "
+
+
+def _without(low: str, word: str, artist: bool) -> str:
+    """A plain text without a style phrase and the words that belong to it."""
     named = rf"(?<!\w){re.escape(word)}(?!\w)"
-    within = r"\bin the style of (?:an? )?|\b(?:in|en) (?:an? )?(?:estilo )?|\bв стиле |\bdibujo |\bstyle |\bas "
-    before = rf"(?:,\s*|{within})?"
+    before = rf"(?:,\s*)?(?:{_BY_ARTIST}|{_IN_STYLE})?" if artist else rf"(?:,\s*|{_IN_STYLE})?"
     of = r"(?: (?:drawing|painting|picture|icon|sketch))?(?: of| de)\b"
     around = rf"(?:\ba |\ban |\bun |\buna )?{named}{of}|{before}{named}(?: style| стиль)?"
-    rest = re.sub(r"\s+", " ", re.sub(around, " ", low, count=1)).strip(" ,.;:")
-    return (text if rest in ("", "a", "an", "the", "un", "una", "el", "la") else rest), style
+    return re.sub(r"\s+", " ", re.sub(around, " ", low, count=1)).strip(" ,.;:")
+
+
+_LATIN = dict(
+    zip(
+        "абвгдезийклмнопрстуфхцчшщъыьэюяё",
+        "a b v g d e z i i k l m n o p r s t u f h c ch sh sch  y  e yu ya e".split(" "),
+    )
+)
+
+
+def _russian_style(text: str, low: str, own: Sequence[Style]) -> tuple[str, Style | None]:
+    """An own style whose name stands in Russian letters, in any case, behind "в стиле", "в духе" or "кисти"."""
+    for style in own:
+        words = plain(style.name).split()
+        match = re.search(rf"(?:,\s*)?\b(?:в стиле|в духе|кисти)((?: [а-яё]+){{{len(words)}}})", low)
+        if match is None:
+            continue
+        said = "".join(_LATIN.get(letter, letter) for letter in match[1].strip())
+        if SequenceMatcher(None, said, " ".join(words)).ratio() >= 0.75:
+            rest = re.sub(r"\s+", " ", low.replace(match[0], " ", 1)).strip(" ,.;:")
+            return rest or text, style
+    return text, None

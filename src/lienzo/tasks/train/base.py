@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -57,13 +57,22 @@ def train(options: TrainOptions, size: int, make: MakeRecipe, title: str, limits
     Yields:
         The loop's events; a Note for data passed over, for resuming, and for the finished model.
     """
-    from lienzo.data.opening import prepare_data
-    from lienzo.data.sets import split_held
+    data, held = yield from opened(options, size)
+    yield from train_recipe(options, make(data, held), data, title, limits)
 
-    data = yield from prepare_data(options.data, size, cache=None if options.dry_run else options.run / "cache")
+
+def opened(options: TrainOptions, size: int) -> Generator[Event, None, tuple[DataSet, DataSet]]:
+    """The pictures to train on and those withheld; divided data withhold their own."""
+    from lienzo.data.opening import is_divided, prepare_data
+    from lienzo.data.sets import split_held
+    from lienzo.weights.store import home
+
+    cache = None if options.dry_run else home() / "cache"
+    data = yield from prepare_data(options.data, size, cache=cache)
     yield from told(data)
-    recipe = make(*split_held(data, options.held))
-    yield from train_recipe(options, recipe, data, title, limits)
+    if is_divided(options.data) and options.held:
+        return data, (yield from prepare_data(options.data, size, "val", cache))
+    return split_held(data, options.held)
 
 
 def train_recipe(
@@ -104,7 +113,7 @@ def told(data: DataSet) -> Iterator[Event]:
     yield Note(f"{len(data)} pictures{named}{f', {worded} with captions' if worded else ''}.")
     yield from (Note(problem, "warning") for problem in data.problems[:SHOWN])
     if len(data.problems) > SHOWN:
-        yield Note(f"{len(data.problems) - SHOWN} more items were passed over.", "warning")
+        yield Note(f"There are {len(data.problems) - SHOWN} more remarks of this kind.", "warning")
 
 
 def dry_run(options: TrainOptions, recipe: Recipe, plan: Training, data: DataSet) -> Iterator[Event]:

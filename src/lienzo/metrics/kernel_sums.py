@@ -48,11 +48,14 @@ class Polynomial:
         """(u + h)^p - u^p = h sum_q (u + h)^q u^(p-1-q), h the product of centred features."""
         a, b = (self._half(sides, side).to(products.dtype) for side in sides.pair(which))
         h = products * self.gamma
+        if self.degree == 1:
+            return h
         u = a[rows, None] + b[cols]
-        whole, power, total = u + h, u, torch.ones_like(u)
-        for _ in range(self.degree - 1):
-            total = total.mul_(whole).add_(power)
+        whole, power = u + h, u
+        total = whole + u
+        for _ in range(self.degree - 2):
             power = power * u
+            total = torch.addcmul(power, total, whole)
         return total.mul_(h)
 
     def base(self, sides: Sides, which: Which, a: Tensor, b: Tensor) -> Tensor:
@@ -120,8 +123,7 @@ class KernelSums:
         rest = self.kernel.rest(self.sides, which, rows, cols, products)
         a = self.weights["fake" if which == "fake" else "real"][rows]
         b = self.weights["real" if which == "real" else "fake"][cols]
-        if which != "cross":  # the square on the diagonal holds each pair twice already, the remainder once
-            square = rest[:, : len(rest)]
-            square.mul_(0.5).fill_diagonal_(0)
-            b = b * 2
-        self.totals[which] += (a * (rest @ b)).sum(0, dtype=torch.float64)
+        twice = which != "cross" and rows != cols  # a block above the diagonal stands for its mirror image too
+        if which != "cross" and rows == cols:
+            rest.fill_diagonal_(0)
+        self.totals[which] += (a * (rest @ b)).sum(0, dtype=torch.float64) * (2 if twice else 1)

@@ -34,11 +34,12 @@ class Neighbours:
         self.tolerance = _ROUNDING * torch.finfo(sides.dtype).eps * 2 * largest
 
     def read(self, rows: slice, cols: slice, distances: Tensor) -> None:
-        """Take in one block of squared distances of the set with itself; columns begin at the first row."""
-        distances.fill_diagonal_(torch.inf)
+        """Take in one block of squared distances of the set with itself, on its diagonal or above."""
+        if rows == cols:
+            distances.fill_diagonal_(torch.inf)
+        else:
+            self._merge(cols, distances, rows.start, 0)
         self._merge(rows, distances, cols.start, 1)
-        if cols.stop > rows.stop:
-            self._merge(slice(rows.stop, cols.stop), distances[:, len(distances) :], rows.start, 0)
 
     def _merge(self, who: slice, distances: Tensor, first: int, dim: int) -> None:
         few = min(self.kept, distances.shape[dim])

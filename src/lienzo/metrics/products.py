@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 22  # products at a time
+TILE = 512  # rows and columns of a block; a few MB stay in the cache
 SMALL = 1 << 36  # multiplications up to which float64 costs a second or two
 Which = Literal["real", "fake", "cross"]
 
@@ -54,8 +54,8 @@ class Reader(Protocol):
     def read(self, which: Which, rows: slice, cols: slice, products: Tensor) -> None:
         """One block (rows, cols) of the products of centred features; it must not be written to.
 
-        Of the symmetric `real` and `fake` only the upper part comes: a block's columns begin at its first row and go
-        to the end, so that its first ``len(rows)`` columns are a square on the diagonal.
+        Of the symmetric `real` and `fake` only the squares on the diagonal (``rows == cols``) and what lies above
+        them come.
         """
 
 
@@ -69,7 +69,7 @@ def centre(real: Tensor, fake: Tensor, dtype: torch.dtype | None = None) -> Side
     """
     if dtype is None:
         few = (len(real) + len(fake)) ** 2 * real.shape[1] <= SMALL
-        largest = max(float(real.abs().max()), float(fake.abs().max()))
+        largest = max(abs(float(end)) for x in (real, fake) for end in x.aminmax())
         odd = not 1e-9 < largest < 1e5  # third powers of squares still fit float32
         dtype = torch.float64 if few or odd or real.is_cuda else torch.float32
     mean = (real.sum(0, dtype=torch.float64) + fake.sum(0, dtype=torch.float64)) / (len(real) + len(fake))
@@ -79,8 +79,9 @@ def centre(real: Tensor, fake: Tensor, dtype: torch.dtype | None = None) -> Side
 def _side(x: Tensor, mean: Tensor, dtype: torch.dtype) -> Side:
     rows = x.new_empty(x.shape, dtype=dtype)
     squares, shift = (mean.new_empty(len(x)) for _ in range(2))
-    for start in range(0, len(x), 2048):
-        part = slice(start, start + 2048)
+    step = max(1, TILE * TILE // x.shape[1])
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
         centred = x[part].double() - mean
         rows[part] = centred
         squares[part], shift[part] = centred.square().sum(1), centred @ mean
@@ -94,14 +95,13 @@ def walk(sides: Sides, readers: Sequence[Reader]) -> None:
     order: tuple[Which, ...] = ("real", "fake", "cross")
     for which in order:
         a, b = (side.rows for side in sides.pair(which))
-        start = 0
-        while start < len(a):
-            first = 0 if which == "cross" else start
-            stop = min(start + max(1, BLOCK // (len(b) - first)), len(a))
-            products = a[start:stop] @ b[first:].T
-            for reader in readers:
-                reader.read(which, slice(start, stop), slice(first, len(b)), products)
-            start = stop
+        for top in range(0, len(a), TILE):
+            rows = slice(top, min(top + TILE, len(a)))
+            for left in range(0 if which == "cross" else top, len(b), TILE):
+                cols = slice(left, min(left + TILE, len(b)))
+                products = a[rows] @ b[cols].T
+                for reader in readers:
+                    reader.read(which, rows, cols, products)
 
 
 def squared_distances(sides: Sides, which: Which, rows: slice, cols: slice, products: Tensor) -> Tensor:

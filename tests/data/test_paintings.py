@@ -1,11 +1,15 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lienzo.core.errors import BadInput
-from lienzo.data.paintings import assemble, read_board
+from lienzo.data import paintings
+from lienzo.data.opening import open_data
+from lienzo.data.paintings import SEEN, assemble, read_board, surname, write_paintings
+from lienzo.data.records import Drawing
 
 BOARD = """
 import QtQuick 2.12
@@ -61,3 +65,32 @@ def test_a_ground_without_a_size_is_the_picture_the_pieces_lie_on() -> None:
 def test_an_implausible_board_is_refused() -> None:
     with pytest.raises(BadInput, match="size"):
         assemble([{"pixmapfile": "x", "width": "90000", "height": "2"}], {}, "f")
+
+
+def test_the_works_are_written_by_artist_with_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+
+    def drawing(slug: str, name: str, artist: str) -> Drawing:
+        packed = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (80, 120, 3), np.uint8)).save(packed, "PNG")
+        captions = {"en": [name, f"{name} by {artist}", artist]}
+        return Drawing(
+            slug, slug, name, captions, "painting", "paintings", "x", artist, packed.getvalue(), "raster", "fill"
+        )
+
+    works = [
+        drawing("katsushika-hokusai-poppies", "Poppies", "Katsushika Hokusai"),
+        drawing("vincent-van-gogh-the-harvest", "The Harvest", "Vincent van Gogh"),
+    ]
+    monkeypatch.setattr(paintings, "painting_drawings", lambda package: iter(works))
+    assert write_paintings(Path("package"), tmp_path / "paintings") == 2
+    data = open_data(str(tmp_path / "paintings"), 64)
+    assert data.names == ("hokusai/katsushika-hokusai-poppies.png", "van gogh/vincent-van-gogh-the-harvest.png")
+    assert data.captions == (("orange poppies, flowers", "Poppies"), ("a wide field with farms", "The Harvest"))
+
+
+def test_artists_are_called_as_styles_are() -> None:
+    assert [surname(name) for name in ("Katsushika Hokusai", "Vincent Van Gogh", "Leonardo da Vinci", "Bazille")] == [
+        "hokusai", "van gogh", "da vinci", "bazille",
+    ]  # fmt: skip
+    assert len(SEEN) == 30

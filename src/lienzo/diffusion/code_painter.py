@@ -113,6 +113,35 @@ class CodePainter(nn.Module):
         return self.leave(self.norm(hidden)).float()
 
 
+@torch.no_grad()
+def widen(model: CodePainter, added: int, styles: Sequence[str] = (), like: Tensor | None = None) -> CodePainter:
+    """The painter for a code with `added` more numbers and for more styles; it draws what it drew, and 0 in the new.
+
+    The new columns of the first layer and the new rows of the last are zero, and both learn from the first step.
+
+    Args:
+        model: the painter to widen; it is not changed.
+        added: numbers added at the end of the code.
+        styles: names of new styles, placed behind the old ones.
+        like: what the new styles start from, (condition,): the mean of the old ones where None.
+
+    Returns:
+        A painter with parameters of its own.
+    """
+    config = {**model.config, "length": model.config["length"] + added}
+    config["styles"] = [*model.config["styles"], *styles]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state["enter.weight"] = F.pad(state["enter.weight"], (0, added))
+    state["leave.weight"] = F.pad(state["leave.weight"], (0, 0, 0, added))
+    state["leave.bias"] = F.pad(state["leave.bias"], (0, added))
+    known, none = state["style.weight"][:-1], state["style.weight"][-1:]
+    first = like if like is not None else known.mean(0) if len(known) else none[0]
+    state["style.weight"] = torch.cat([known, first.expand(len(styles), -1), none])
+    wider = CodePainter(**config)
+    wider.load_state_dict(state)
+    return wider
+
+
 def detect(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is a `CodePainter`."""
     return {"no_text", "enter.weight", "leave.weight"} <= state.keys()

@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lienzo.clip.compact_recipe import CompactClipRecipe
 from lienzo.clip.minilm import MiniLM
 from lienzo.clip.sentence_recipe import SentenceRecipe
 from lienzo.core.errors import BadInput
-from lienzo.core.events import Event, Metric, Note, Picture
 from lienzo.data.corpus import Corpus, load_corpus
 from lienzo.data.records import Record
-from lienzo.diffusion.adm_recipe import AdmRecipe
+from lienzo.diffusion.adm_flags import DiffusionSettings
+from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecipe
-from lienzo.diffusion.gaussian import GaussianDiffusion
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
 from lienzo.diffusion.refiner_recipe import RefinerRecipe
-from lienzo.diffusion.schedules import make_betas
 from lienzo.tasks.train_bundled import TrainBundled
-from lienzo.tasks.training_sets import (
-    Coloured,
-    caption_all,
-    captioned,
-    choose,
-    distillation_texts,
-    encode_captions,
-    with_colours,
-)
-from lienzo.training.loop import fit, trained
-from lienzo.training.recipe import Recipe, Training
+from lienzo.tasks.training_sets import Prepared, captioned, choose, coded, distillation_texts, kept, picture_set
+from lienzo.training.plan import Training
+from lienzo.training.recipe import Recipe
 from lienzo.upscaling.recipe import SwinIRRecipe
-from lienzo.weights.models import Card, Measured, TrainingData, load_model, save_model
+from lienzo.weights.models import load_model, read_card
 from lienzo.weights.store import BUNDLED
 
 CODE_LENGTH = 512  # numbers in a picture's linear code
+CODE_PICTURES = 1000  # pictures that the code is fitted to for each minute of the budget
 NOT_PAINTED = frozenset({"game-icons", "icon-park"})  # line work needs a code of its own
-SOURCES = (
-    TrainingData(name="Noto Emoji and Noto Emoji v1", licence="Apache-2.0", source="npm @iconify-json/noto, noto-v1"),
-    TrainingData(name="Fluent Emoji, 3D and flat", licence="MIT", source="npm @iconify-json/fluent-emoji, -flat"),
-    TrainingData(name="Twemoji", licence="CC-BY-4.0", source="npm @iconify-json/twemoji"),
-    TrainingData(name="EmojiOne 2", licence="CC-BY-4.0", source="npm @iconify-json/emojione"),
-    TrainingData(name="FxEmojis", licence="Apache-2.0", source="npm @iconify-json/fxemoji"),
-    TrainingData(name="Open Clip Art", licence="public domain", source="Debian openclipart"),
-    TrainingData(name="emojibase (captions)", licence="MIT", source="npm emojibase-data"),
-)
+NOT_JUDGED = NOT_PAINTED | {"openclipart"}  # titles too loose to measure by
 
-
+# What a bundled file has room for: the painter is as large as 16 MB allow, the
+# two CLIPs are of different build so that the one that guides is not the one that judges.
+JUDGE_CONFIG: dict[str, Any] = {"tower": "basic", "widths": [32, 64, 128, 256], "depth": 2, "size": 32}
+GUIDE_CONFIG: dict[str, Any] = {"tower": "bottleneck", "widths": [48, 96, 192, 384], "depth": 2, "size": 32}
+PAINTER_CONFIG: dict[str, Any] = {"width": 448, "hidden": 1264, "blocks": 6}
 ADM_CONFIG: dict[str, Any] = {
     "image_size": 64, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
     "attention_resolutions": [8], "channel_mult": [1, 2, 3, 4], "num_head_channels": 32,
     "use_scale_shift_norm": True,
 }  # fmt: skip
+ADM_GPU: dict[str, Any] = {
+    "model_channels": 64, "channel_mult": [1, 2, 2, 2], "attention_resolutions": [4, 8], "num_head_channels": 64,
+}  # fmt: skip
+"""What a GPU has the time to train: 6.7 instead of 3.8 million parameters."""
 
 
 def bucket(text: str, salt: str) -> int:
@@ -65,243 +58,289 @@ def bucket(text: str, salt: str) -> int:
     return int(sha256(f"{salt}:{text}".encode()).hexdigest(), 16) % 100
 
 
-def encoder(given: TrainBundled) -> Callable[[Sequence[str]], Tensor]:
-    """The finished sentence encoder, texts to vectors."""
-    return load_model(folder(given) / "sentence.safetensors")
-
-
-def folder(given: TrainBundled) -> Path:
-    """Where finished files go."""
-    return given.out or BUNDLED
-
-
-def train(given: TrainBundled, recipe: Recipe, plan: Training, stage: str, into: dict[str, float]) -> Iterator[Event]:
-    """Fit the recipe in the stage's run folder; its figures are collected in `into`, its samples saved there."""
-    if given.images is not None:
-        plan = plan.model_copy(update={"images": given.images})
-    plan = plan.model_copy(update={"seed": given.seed + plan.seed})
-    run = given.runs / stage
-    for event in fit(recipe, plan, run):
-        if isinstance(event, Metric):
-            into[event.name] = round(event.value, 4)
-        if isinstance(event, Picture):
-            from lienzo.imaging.writing import save_picture
-
-            save_picture(event.image, run / "samples.png", exist_ok=True)
-        yield event
-    into["items seen"] = plan.images
-
-
-def finish(
-    given: TrainBundled, stage: str, network: str, model: nn.Module, figures: dict[str, float], **card: str
-) -> Note:
-    """Save the stage's model as one half-precision file with its card."""
-    path = folder(given) / f"{stage}.safetensors"
-    metrics = [Measured(name=n.partition("[")[0], value=v, protocol=n.partition("[")[2].rstrip("]") or "training run")
-               for n, v in figures.items()]  # fmt: skip
-    full = Card(licence="Apache-2.0", training_data=list(SOURCES), metrics=metrics, **card)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, network, model.config, model.state_dict(), full, half=True)  # type: ignore[arg-type]
-    return Note(f"{path} is ready.")
-
-
-def sentence(given: TrainBundled) -> Iterator[Event]:
-    """Distil the sentence encoder."""
-    if given.teacher is None:
-        raise BadInput("Stage sentence needs --teacher, the folder of all-MiniLM-L6-v2.")
-    corpus = load_corpus(given.corpus, 64)
-    teacher = MiniLM(given.teacher)
-    texts = distillation_texts(corpus.records, teacher.words(), given.seed)
-    cache = given.runs / "teacher.pt.npy"
-    english = list(dict.fromkeys(caption.english for caption in texts))
-    if cache.is_file() and len(vectors := np.load(cache)) == len(english):
-        targets = torch.from_numpy(vectors)
-    else:
-        yield Note(f"The teacher reads {len(english)} sentences.")
-        targets = teacher(english)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.save(cache, targets.numpy())
-    row = {text: i for i, text in enumerate(english)}
-    rows = [row[caption.english] for caption in texts]
-    held = [i for i, caption in enumerate(texts) if bucket(caption.english, "sentence") < 2]
-    recipe = SentenceRecipe([caption.text for caption in texts], targets[rows], held)
-    figures: dict[str, float] = {}
-    plan = Training(images=1_000_000, learning_rate=3e-3, warmup=30_000, fall=0.7, weight_decay=0.0, bf16=True)
-    yield from train(given, recipe, plan, "sentence", figures)
-    yield finish(given, "sentence", "sentence", trained(recipe, given.runs / "sentence"), figures,
-        title="Sentence encoder in English, Spanish and Russian",
-        description="Student of all-MiniLM-L6-v2 (Apache-2.0), hashed letter n-grams and one transformer layer.",
-        limits="Spanish and Russian words outside emoji names are guessed from their letters; long sentences are "
-        "read up to 24 words; word order counts for little.",
-    )  # fmt: skip
-
-
-def _clip_stage(
-    given: TrainBundled, name: str, config: dict[str, Any], salt: str, seed: int, budget: int
-) -> Iterator[Event]:
-    corpus = load_corpus(given.corpus, 64, permissive=True)
-    encode = encoder(given)
-    styles = sorted({record.style for record in corpus.records})
-
-    def learned(record: Record) -> bool:
-        return record.split == "train" and bucket(record.concept, salt) >= 10
-
-    data = captioned(with_colours(choose(corpus, learned), 1, seed), styles, encode, seed)
-    held = choose(corpus, lambda r: r.split == "test" and r.source not in ("openclipart", *NOT_PAINTED))
-    recipe = CompactClipRecipe(data, captioned(held, styles, encode, seed), {**config, "styles": styles})
-    figures: dict[str, float] = {}
-    plan = Training(
-        images=budget, learning_rate=2e-3, warmup=20_000, fall=0.8, weight_decay=0.2, beta2=0.98, bf16=True,
-        ema_half_life=60_000, seed=seed, look_images=budget // 4,
-    )  # fmt: skip
-    yield from train(given, recipe, plan, name, figures)
-    yield finish(given, name, "compact-clip", trained(recipe, given.runs / name), figures,
-        title=f"Compact CLIP, the {name}",
-        description=f"Tower '{config['tower']}' at {config['size']} px on locked sentence vectors, "
-        "multi-positive contrastive loss, style head.",
-        limits="Knows drawings on white; knows nothing of photographs. Trained on the corpus's train concepts "
-        "less a tenth of its own; figures are on the test concepts.",
-    )  # fmt: skip
-
-
-def judge(given: TrainBundled) -> Iterator[Event]:
-    """The independent judge: its own tower, seed and split."""
-    config = {"tower": "basic", "widths": [32, 64, 128, 256], "depth": 2, "size": 32}
-    yield from _clip_stage(given, "judge", config, "judge", 11, 360_000)
-
-
-def guide(given: TrainBundled) -> Iterator[Event]:
-    """The CLIP that guides and ranks."""
-    config = {"tower": "bottleneck", "widths": [48, 96, 192, 384], "depth": 2, "size": 32}
-    yield from _clip_stage(given, "guide", config, "guide", 23, 160_000)
-
-
 def painted(record: Record) -> bool:
     """Whether the painter learns this picture: all concepts, but not the withheld pairs of concept and style."""
     return record.source not in NOT_PAINTED and not record.withheld_pair
 
 
-def painter_data(given: TrainBundled) -> tuple[Corpus, Coloured, LinearCode, CodedPictures, list[str]]:
-    """The permissive corpus, the painter's pictures, their linear code, codes with captions, and the styles."""
-    corpus = load_corpus(given.corpus, 64, permissive=True)
-    plain = choose(corpus, painted)
-    data = with_colours(plain, 1, given.seed)
-    path = folder(given) / "code.safetensors"
-    if not path.is_file():
-        fitted = fit_linear_code(data.images, CODE_LENGTH, given.seed)
-        finish(given, "code", "linear-code", fitted, {},
-            title="Linear code of drawings, 64 px",
-            description=f"{CODE_LENGTH} principal components of the painter's pictures, 8-bit.",
-            limits="Fine detail and texture are lost; made for single things on white.",
-        )  # fmt: skip
-    code = load_model(path)
-    assert isinstance(code, LinearCode)
-    styles = sorted({record.style for record in plain.records})
-    return corpus, data, code, coded(data, code, styles, encoder(given), given.seed), styles
+def withheld(record: Record) -> bool:
+    """Whether the painter is measured on this picture."""
+    return record.source not in NOT_PAINTED and record.withheld_pair
 
 
-@torch.no_grad()
-def coded(
-    data: Coloured, code: LinearCode, styles: list[str], encode: Callable[[Sequence[str]], Tensor], seed: int
-) -> CodedPictures:
-    """Codes, styles and captions of pictures."""
-    parts = torch.from_numpy(data.images).permute(0, 3, 1, 2).split(512)
-    rows, _, vectors = encode_captions(caption_all(data, styled=False, count=3, seed=seed), encode)
-    return CodedPictures(
-        codes=torch.cat([code.encode(part.float() / 127.5 - 1) for part in parts]),
-        style=torch.tensor([styles.index(record.style) for record in data.records]),
-        caption_rows=rows,
-        vectors=vectors,
-    )
+def judged(record: Record) -> bool:
+    """Whether CLIPs and the upscaler are measured on this picture."""
+    return record.split == "test" and record.source not in NOT_JUDGED
 
 
-def painter(given: TrainBundled) -> Iterator[Event]:
+class Workshop:
+    """What the stages share: the options, the corpus, the sentence encoder, and data made from them once."""
+
+    def __init__(self, given: TrainBundled):
+        self.given = given
+        self.folder = given.out or BUNDLED
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load(self, name: str) -> nn.Module:
+        """A finished model of this or an earlier command.
+
+        Raises:
+            BadInput: it is not there.
+        """
+        path = self.folder / f"{name}.safetensors"
+        if not path.is_file():
+            raise BadInput(f"{path} is missing; run stage {name} first.")
+        return load_model(path)
+
+    @property
+    def encoder(self) -> Path:
+        """The sentence encoder: the one in `--out`, else the one that ships with Lienzo."""
+        own = self.folder / "sentence.safetensors"
+        return own if own.is_file() else BUNDLED / own.name
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The permissive pictures at 64 px."""
+        return load_corpus(self.given.corpus, 64, permissive=True)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """They, with recoloured copies and captions; kept in the runs' folder."""
+        encode: Any = load_model(self.encoder, self.device)
+        name = read_card(self.encoder).sha256
+        return Prepared(self.corpus, encode, name, self.given.runs / "prepared", self.given.seed)
+
+    @property
+    def styles(self) -> list[str]:
+        """All styles of the corpus."""
+        return sorted({record.style for record in self.corpus.records})
+
+    @property
+    def painted_styles(self) -> list[str]:
+        """Those that the painter learns."""
+        return sorted({record.style for record in self.corpus.records if painted(record)})
+
+    def coded(self, keep: Callable[[Record], bool], *, copies: bool) -> tuple[np.ndarray, CodedPictures]:
+        """Pictures that the painter or refiner uses: their rows, and their codes with styles and captions."""
+        code = self.load("code")
+        assert isinstance(code, LinearCode)
+        rows = self.prepared.rows(keep, copies=copies)
+        return rows, coded(self.prepared, rows, code, self.painted_styles)
+
+    def seed(self, stage: Stage) -> int:
+        """The seed of a stage."""
+        return self.given.seed + stage.plan.seed
+
+    def batch(self, stage: Stage) -> int:
+        """Items of a step."""
+        return stage.batches[self.given.size == "gpu"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model of the bundle.
+
+    Attributes:
+        recipe: makes its recipe.
+        plan: its training on a laptop without `--minutes`.
+        batches: items of a step on a laptop and on a GPU.
+        gpu: what the plan changes on a GPU.
+        look: training items that take as long as its evaluation and samples.
+        figure: how the name of its main figure begins.
+        title, description, limits: of the card.
+        file: name of the finished file where it is not the stage's.
+    """
+
+    recipe: Callable[[Workshop, Stage], Recipe]
+    plan: Training
+    batches: tuple[int, int]
+    gpu: Mapping[str, Any]
+    look: int
+    figure: str
+    title: str
+    description: str
+    limits: str
+    file: str = ""
+
+
+def sentence(shop: Workshop, stage: Stage) -> Recipe:
+    """Distil the sentence encoder."""
+    given = shop.given
+    if given.teacher is None:
+        raise BadInput("Stage sentence needs --teacher, the folder of all-MiniLM-L6-v2.")
+    teacher = MiniLM(given.teacher)
+    texts = distillation_texts(shop.corpus.records, teacher.words(), given.seed)
+    english = list(dict.fromkeys(caption.english for caption in texts))
+    name = sha256("\n".join(english).encode()).hexdigest()[:16]
+    read = kept(given.runs / "prepared" / f"teacher-{name}.safetensors", lambda: {"vectors": teacher(english)})
+    row = {text: i for i, text in enumerate(english)}
+    targets = read["vectors"][torch.tensor([row[caption.english] for caption in texts])]
+    held = [i for i, caption in enumerate(texts) if bucket(caption.english, "sentence") < 2]
+    return SentenceRecipe([caption.text for caption in texts], targets, held, shop.batch(stage), seed=shop.seed(stage))
+
+
+def _clip(shop: Workshop, stage: Stage, config: dict[str, Any], salt: str) -> Recipe:
+    def learned(record: Record) -> bool:
+        return record.split == "train" and bucket(record.concept, salt) >= 10
+
+    data = captioned(shop.prepared, shop.prepared.rows(learned, copies=True), shop.styles)
+    held = captioned(shop.prepared, shop.prepared.rows(judged, copies=False), shop.styles)
+    return CompactClipRecipe(data, held, {**config, "styles": shop.styles}, shop.batch(stage), seed=shop.seed(stage))
+
+
+def judge(shop: Workshop, stage: Stage) -> Recipe:
+    """The independent judge: its own tower, seed and split."""
+    return _clip(shop, stage, JUDGE_CONFIG, "judge")
+
+
+def guide(shop: Workshop, stage: Stage) -> Recipe:
+    """The CLIP that guides and ranks."""
+    return _clip(shop, stage, GUIDE_CONFIG, "guide")
+
+
+def fit_code(shop: Workshop) -> tuple[LinearCode, dict[str, float]]:
+    """The linear code of the painter's pictures, and how well it rebuilds pictures that it has not seen."""
+    prepared, given = shop.prepared, shop.given
+    rows = np.random.default_rng(given.seed).permutation(prepared.rows(painted, copies=True))
+    if given.minutes is not None:
+        rows = rows[: max(4 * CODE_LENGTH, int(CODE_PICTURES * given.minutes))]
+    code = fit_linear_code(prepared.data.images[np.sort(rows)], CODE_LENGTH, given.seed)
+    unseen = prepared.rows(withheld, copies=False)
+    if not len(unseen):
+        return code, {}
+    x = torch.from_numpy(prepared.data.images[unseen]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    error = ((code.decode(code.encode(x)).clamp(-1, 1) - x) / 2).square().mean((1, 2, 3))
+    return code, {f"psnr[rgb,mean,withheld pairs,n={len(x)}]": float((-10 * error.clamp_min(1e-10).log10()).mean())}
+
+
+def painter(shop: Workshop, stage: Stage) -> Recipe:
     """The text-to-picture model."""
-    corpus, _, code, data, styles = painter_data(given)
-    held = choose(corpus, lambda r: r.withheld_pair and r.source not in NOT_PAINTED)
-    config = {"styles": styles, "length": CODE_LENGTH}
-    recipe = CodePainterRecipe(data, config, coded(held, code, styles, encoder(given), given.seed))
-    figures: dict[str, float] = {}
+    _, data = shop.coded(painted, copies=True)
+    _, held = shop.coded(withheld, copies=False)
+    config = {**PAINTER_CONFIG, "styles": shop.painted_styles, "length": CODE_LENGTH}
+    return CodePainterRecipe(data, config, held, shop.batch(stage), seed=shop.seed(stage))
+
+
+def refiner(shop: Workshop, stage: Stage) -> Recipe:
+    """The refiner of the painter's pictures."""
+    rows, codes = shop.coded(painted, copies=True)
+    order = np.random.default_rng(shop.given.seed).permutation(len(rows))
+    places = torch.from_numpy(order)
+    shuffled = CodedPictures(
+        codes.codes[places], codes.style[places], [codes.caption_rows[i] for i in order], codes.vectors
+    )
+    network: Any = shop.load("painter")
+    code: Any = shop.load("code")
+    images = shop.prepared.data.images[rows[order]]
+    return RefinerRecipe(images, shuffled, network, code, batch_size=shop.batch(stage), seed=shop.seed(stage))
+
+
+def upscaler(shop: Workshop, stage: Stage) -> Recipe:
+    """A small SwinIR that enlarges drawings four times."""
+    corpus = load_corpus(shop.given.corpus, 256, permissive=True)
+    learned, held = choose(corpus, lambda record: record.split == "train"), choose(corpus, judged)
+    order = np.random.default_rng(shop.given.seed).permutation(len(held.images))[:120]
+    seed = shop.seed(stage)
+    return SwinIRRecipe(learned.images, held.images[order], batch_size=shop.batch(stage), seed=seed)
+
+
+def adm(shop: Workshop, stage: Stage) -> Recipe:
+    """An unconditional ADM U-Net for the CLIP-guided path: of one style on a laptop, of all on a GPU."""
+    gpu = shop.given.size == "gpu"
+
+    def drawn(record: Record) -> bool:
+        return record.source not in NOT_PAINTED if gpu else record.source == "noto"
+
+    data, held = (
+        picture_set(shop.prepared, shop.prepared.rows(keep, copies=False))
+        for keep in (lambda r: drawn(r) and r.split != "test", lambda r: drawn(r) and r.split == "test")
+    )
+    config = {**ADM_CONFIG, **(ADM_GPU if gpu else {})}
+    process = DiffusionSettings(noise_schedule="cosine", learn_sigma=False, prediction="v")
+    return AdmRecipe(data, held, config, process, AdmTraining(batch_size=shop.batch(stage), seed=shop.seed(stage)))
+
+
+def _clip_stage(name: str, make: Callable[[Workshop, Stage], Recipe], tower: str, images: int, seed: int) -> Stage:
     plan = Training(
-        images=6_500_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, bf16=True, ema_half_life=300_000,
-        look_images=500_000,
+        images=images, learning_rate=2e-3, warmup=20_000, fall=0.8, weight_decay=0.2, beta2=0.98, precision="bf16",
+        ema_half_lives=(60_000,), seed=seed, look_images=images // 4,
     )  # fmt: skip
-    yield from train(given, recipe, plan, "painter", figures)
-    yield finish(given, "painter", "code-painter", trained(recipe, given.runs / "painter"), figures,
+    return Stage(
+        make, plan, (256, 1024), {}, look=500, figure="R@10",
+        title=f"Compact CLIP, the {name}",
+        description=f"Tower '{tower}' at 32 px on locked sentence vectors, multi-positive contrastive loss, style "
+        "head.",
+        limits="Knows drawings on white; knows nothing of photographs. Trained on the corpus's train concepts "
+        "less a tenth of its own; figures are on the test concepts.",
+    )  # fmt: skip
+
+
+STAGES: dict[str, Stage] = {
+    "sentence": Stage(
+        sentence,
+        Training(
+            images=1_000_000, learning_rate=3e-3, warmup=30_000, fall=0.7, weight_decay=0.0, precision="bf16",
+        ),
+        (256, 1024), {}, look=500, figure="nearest",
+        title="Sentence encoder in English, Spanish and Russian",
+        description="Student of all-MiniLM-L6-v2 (Apache-2.0), hashed letter n-grams and one transformer layer.",
+        limits="Spanish and Russian words outside emoji names are guessed from their letters; long sentences are "
+        "read up to 24 words; word order counts for little.",
+    ),
+    "judge": _clip_stage("judge", judge, "basic", 360_000, 11),
+    "guide": _clip_stage("guide", guide, "bottleneck", 160_000, 23),
+    "painter": Stage(
+        painter,
+        Training(
+            images=6_500_000, learning_rate=1.5e-3, warmup=100_000, fall=0.5, precision="bf16",
+            ema_half_lives=(300_000,), look_images=500_000,
+        ),
+        (512, 2048), {"learning_rate": 2e-3, "compile": True}, look=200, figure="velocity",
         title="Painter: sentence to drawing, 64 px",
         description="An MLP that diffuses a linear code of whole pictures by flow matching; sentence, style and "
         "classifier-free guidance.",
         limits="Draws single things on white that it has seen under some name; unseen things come out as blobs of "
         "a plausible colour. No composition of two things. Largely memory plus transfer of style and colour.",
-    )  # fmt: skip
-
-
-def refiner(given: TrainBundled) -> Iterator[Event]:
-    """The refiner of the painter's pictures."""
-    _, data, code, codes, _ = painter_data(given)
-    order = np.random.default_rng(given.seed).permutation(len(data.images))
-    shuffled = CodedPictures(
-        codes.codes[order], codes.style[order], [codes.caption_rows[i] for i in order], codes.vectors
-    )
-    painter_model = load_model(folder(given) / "painter.safetensors")
-    recipe = RefinerRecipe(data.images[order], shuffled, painter_model, code)  # type: ignore[arg-type]
-    figures: dict[str, float] = {}
-    plan = Training(
-        images=24_000, learning_rate=1.5e-3, warmup=1_000, bf16=True, ema_half_life=3_000, look_images=6_000
-    )
-    yield from train(given, recipe, plan, "refiner", figures)
-    yield finish(given, "refiner", "refiner", trained(recipe, given.runs / "refiner"), figures,
+    ),
+    "refiner": Stage(
+        refiner,
+        Training(
+            images=24_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
+            look_images=6_000,
+        ),
+        (32, 128), {}, look=60, figure="psnr",
         title="Refiner of the painter's drawings, 64 px",
         description="A residual U-Net trained on the painter's one-step guesses.",
         limits="Cleans grain and closes edges; invents no detail.",
-    )  # fmt: skip
-
-
-def upscaler(given: TrainBundled) -> Iterator[Event]:
-    """A small SwinIR that enlarges drawings four times."""
-    corpus = load_corpus(given.corpus, 256, permissive=True)
-    learned = choose(corpus, lambda r: r.split == "train")
-    held = choose(corpus, lambda r: r.split == "test" and r.source not in ("openclipart", *NOT_PAINTED))
-    order = np.random.default_rng(given.seed).permutation(len(held.images))[:120]
-    recipe = SwinIRRecipe(learned.images, held.images[order])
-    figures: dict[str, float] = {}
-    plan = Training(
-        images=56_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_life=4_000, look_images=30_000, bf16=True
-    )
-    yield from train(given, recipe, plan, "upscaler", figures)
-    yield finish(given, "upscaler", "swinir", trained(recipe, given.runs / "upscaler"), figures,
+    ),
+    "upscaler": Stage(
+        upscaler,
+        Training(
+            images=56_000, learning_rate=2e-3, warmup=2_000, fall=0.6, ema_half_lives=(4_000,), look_images=30_000,
+            precision="bf16",
+        ),
+        (8, 64), {}, look=300, figure="gain",
         title="SwinIR x4 for drawings",
         description="A lightweight SwinIR (pixelshuffledirect) on clean bicubic shrinking of drawings.",
         limits="Made for flat areas and sharp edges on clean pictures; it has seen no photographs, noise or JPEG.",
-    )  # fmt: skip
-
-
-def adm(given: TrainBundled) -> Iterator[Event]:
-    """A small unconditional ADM U-Net for the CLIP-guided path."""
-    corpus = load_corpus(given.corpus, 64, permissive=True)
-    learned = choose(corpus, lambda r: r.source == "noto" and r.split != "test")
-    held = choose(corpus, lambda r: r.source == "noto" and r.split == "test")
-    diffusion = GaussianDiffusion(make_betas("cosine", 1000), mean_type="eps")
-    recipe = AdmRecipe(learned.images, held.images, ADM_CONFIG, diffusion, batch_size=16)
-    figures: dict[str, float] = {}
-    plan = Training(
-        images=160_000, learning_rate=5e-4, warmup=2_000, fall=0.3, bf16=True, ema_half_life=8_000, look_images=8_000
-    )
-    yield from train(given, recipe, plan, "adm", figures)
-    yield finish(given, "adm-64", "adm", trained(recipe, given.runs / "adm"), figures,
+    ),
+    "adm": Stage(
+        adm,
+        Training(
+            images=160_000, learning_rate=1e-3, warmup=2_000, fall=0.3, precision="bf16", ema_half_lives=(8_000,),
+            look_images=8_000,
+        ),
+        (16, 128), {"learning_rate": 6e-4, "compile": True}, look=250, figure="mse",
         title="ADM U-Net, 64 px, unconditional, for CLIP guidance",
-        description="Cosine schedule, 1000 steps, noise prediction; learned on Noto Emoji alone.",
-        limits="Small and briefly trained: alone it draws smears, no objects. CLIP guidance moves its colours "
-        "and draws nothing. It is there so that the CLIP-guided path runs; the painter is the one that paints.",
-    )  # fmt: skip
+        description="Cosine schedule, 1000 steps, prediction of v; learned on drawings alone.",
+        limits="It reads no sentences, and a few minutes teach it shapes more than things. CLIP guidance moves its "
+        "colours and draws little. It is there so that the CLIP-guided path runs; the painter is the one that paints.",
+        file="adm-64",
+    ),
+}  # fmt: skip
+"""The stages that the loop trains; stage `code` is fitted by `fit_code`."""
 
 
-STAGES: dict[str, Callable[[TrainBundled], Iterator[Event]]] = {
-    "sentence": sentence,
-    "judge": judge,
-    "guide": guide,
-    "painter": painter,
-    "refiner": refiner,
-    "upscaler": upscaler,
-    "adm": adm,
-}
+def file_of(stage: str) -> str:
+    """Name of a stage's finished file, without suffix."""
+    return (STAGES[stage].file if stage in STAGES else "") or stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Note, Picture, Preview, Progress
 from lienzo.core.seeds import derived_seed
 from lienzo.core.text import printable
-from lienzo.data.phrases import STYLES, find_style
+from lienzo.data.phrases import STYLES, find_style, plain
 from lienzo.diffusion.denoiser import VDenoiser
 from lienzo.diffusion.sampling import sample
 from lienzo.diffusion.secondary import SecondaryModel
@@ -42,19 +42,19 @@ BEHAVIOUR = 1  # rises when the same recipe would make another picture
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "n", "device")  # options that do not change a picture
 
 
-def read_wish(options: Create) -> Wish:
-    """The prompt's subjects, style and filter."""
+def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
+    """The prompt's subjects, style and filter. A model's own `styles` win over filters of the same name."""
     prompts = parse_prompts(options.prompt)
     found = None
     subjects = []
     for prompt in prompts:
-        subject, style = find_style(prompt.text)
+        subject, style = find_style(prompt.text, styles)
         found = found or style
         subjects.append((subject, prompt.weight))
-    name = options.style or (found.name if found else None)
-    if name is not None and name not in STYLES:
-        raise BadInput(f"There is no style '{name}'; there are {', '.join(STYLES)}.")
-    filtered = name is not None and STYLES[name].filter
+    name = plain(options.style) if options.style else found.name if found else None
+    if name is not None and name not in STYLES and name not in styles:
+        raise BadInput(f"There is no style '{name}'; there are {', '.join(dict.fromkeys([*styles, *STYLES]))}.")
+    filtered = name is not None and name not in styles and STYLES[name].filter
     return Wish(tuple(subjects), None if filtered else name, name if filtered else None, options.negative)
 
 
@@ -63,7 +63,7 @@ class Easel:
 
     def __init__(self, options: Create, engine: Engine, path: Path, device: torch.device):
         self.options, self.engine, self.device = options, engine, device
-        self.wish = read_wish(options)
+        self.wish = read_wish(options, getattr(engine, "styles", ()))
         self.steps = options.steps or engine.steps
         self.sampler = options.sampler or engine.sampler
         self.previews = engine.previews if options.previews is None else options.previews

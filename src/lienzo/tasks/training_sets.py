@@ -5,18 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lienzo.clip.compact_recipe import CaptionedPictures
+from lienzo.core.files import replacing
 from lienzo.core.seeds import derived_seed
 from lienzo.data.captions import Caption, captions_of
 from lienzo.data.corpus import Corpus
+from lienzo.data.fingerprints import fingerprint
 from lienzo.data.phrases import COLOURS, coloured
 from lienzo.data.recolour import PAINTS, colour_name, recolour
 from lienzo.data.records import Record
+from lienzo.data.sets import DataSet
+from lienzo.diffusion.code_painter_recipe import CodedPictures
+from lienzo.diffusion.linear_code import LinearCode, encode_all
 
 Encode = Callable[[Sequence[str]], Tensor]
 
@@ -63,31 +71,148 @@ def caption_all(data: Coloured, *, styled: bool, count: int, seed: int) -> list[
     ]
 
 
+@dataclass(frozen=True)
+class Captions:
+    """What is said of each picture: rows of `vectors`, and whether each of these names the style."""
+
+    rows: list[np.ndarray]
+    names_style: Tensor
+    vectors: Tensor
+
+    def of(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """The caption rows of some pictures."""
+        return [self.rows[i] for i in pictures]
+
+
 @torch.no_grad()
-def encode_captions(captions: list[list[Caption]], encode: Encode) -> tuple[list[np.ndarray], Tensor, Tensor]:
-    """Rows of the vectors for each picture, whether each row names the style, and the vectors (fp16)."""
+def encode_captions(captions: list[list[Caption]], encode: Encode) -> Captions:
+    """The captions with their sentence vectors (fp16), each sentence encoded once."""
     row_of: dict[tuple[str, bool], int] = {}
     rows = [
         np.array(sorted({row_of.setdefault((c.text, c.names_style), len(row_of)) for c in own})) for own in captions
     ]
     texts = [text for text, _ in row_of]
-    parts = [encode(texts[i : i + 1024]).half() for i in range(0, len(texts), 1024)]
-    return rows, torch.tensor([named for _, named in row_of]), torch.cat(parts)
+    order = sorted(range(len(texts)), key=lambda i: texts[i].count(" "))  # little padding
+    vectors = torch.cat(
+        [encode([texts[i] for i in order[k : k + 1024]]).half().cpu() for k in range(0, len(order), 1024)]
+    )
+    back = torch.empty(len(order), dtype=torch.long)
+    back[torch.tensor(order)] = torch.arange(len(order))
+    return Captions(rows, torch.tensor([named for _, named in row_of]), vectors[back])
 
 
-def captioned(data: Coloured, styles: Sequence[str], encode: Encode, seed: int) -> CaptionedPictures:
+class Prepared:
+    """All pictures of the corpus with their recoloured copies behind them, captions and codes; each is computed once
+    and kept in `folder`, in a file that changes its name with what it was computed from.
+
+    Args:
+        corpus: 64 px pictures.
+        encode: the sentence encoder.
+        encoder: name of the encoder's weights, such as their hash.
+        folder: gets the files.
+        seed: of colours and captions.
+    """
+
+    def __init__(self, corpus: Corpus, encode: Encode, encoder: str, folder: Path, seed: int):
+        self.encode, self.folder, self.seed = encode, folder, seed
+        self.plain = len(corpus)
+        self.name = fingerprint(corpus.images, [record.key for record in corpus.records], [str(seed)])
+        self.encoder = fingerprint([self.name, encoder])
+        self.data = self._coloured(choose(corpus, lambda _: True))
+
+    def rows(self, keep: Callable[[Record], bool], *, copies: bool) -> np.ndarray:
+        """The pictures whose record passes `keep`, with their recoloured copies or without."""
+        among = len(self.data.records) if copies else self.plain
+        return np.array([i for i in range(among) if keep(self.data.records[i])], dtype=np.int64)
+
+    @cached_property
+    def styled(self) -> Captions:
+        """Captions that may name the style."""
+        return self._captions(styled=True)
+
+    @cached_property
+    def unstyled(self) -> Captions:
+        """Captions that do not."""
+        return self._captions(styled=False)
+
+    def codes(self, code: LinearCode) -> Tensor:
+        """The linear codes (N, K) of all pictures."""
+        name = fingerprint([self.name], *(value.numpy() for value in code.state_dict().values()))
+        return kept(self.folder / f"codes-{name}.safetensors", lambda: {"codes": encode_all(code, self.data.images)})[
+            "codes"
+        ]
+
+    def _coloured(self, plain: Coloured) -> Coloured:
+        names = list(PAINTS)
+
+        def make() -> dict[str, Tensor]:
+            data = with_colours(plain, 1, self.seed)
+            row_of = {record.key: row for row, record in enumerate(plain.records)}
+            rows = [row_of[record.key] for record in data.records[self.plain :]]
+            colours = [names.index(colour or "") for colour in data.colours[self.plain :]]
+            images = torch.from_numpy(data.images[self.plain :])
+            return {"images": images, "rows": torch.tensor(rows).long(), "colours": torch.tensor(colours).long()}
+
+        found = kept(self.folder / f"colours-{self.name}.safetensors", make)
+        return Coloured(
+            np.concatenate([plain.images, found["images"].numpy()]),
+            [*plain.records, *(plain.records[row] for row in found["rows"].tolist())],
+            [*plain.colours, *(names[colour] for colour in found["colours"].tolist())],
+        )
+
+    def _captions(self, *, styled: bool) -> Captions:
+        def make() -> dict[str, Tensor]:
+            made = encode_captions(caption_all(self.data, styled=styled, count=3, seed=self.seed), self.encode)
+            lengths = torch.tensor([len(own) for own in made.rows])
+            flat = torch.from_numpy(np.concatenate(made.rows))
+            return {"flat": flat, "lengths": lengths, "names_style": made.names_style, "vectors": made.vectors}
+
+        which = "styled" if styled else "unstyled"
+        found = kept(self.folder / f"captions-{which}-{self.encoder}.safetensors", make)
+        rows = np.split(found["flat"].numpy(), found["lengths"].cumsum(0)[:-1].numpy())
+        return Captions(rows, found["names_style"], found["vectors"])
+
+
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in a file; made and written, whole or not at all, where it is missing."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as work:
+            save_file(make(), work)
+    return load_file(path)
+
+
+def captioned(prepared: Prepared, rows: np.ndarray, styles: Sequence[str]) -> CaptionedPictures:
     """What the compact CLIP trains on; a colour makes a concept of its own ("purple cat" is not "cat")."""
-    rows, names_style, vectors = encode_captions(caption_all(data, styled=True, count=3, seed=seed), encode)
-    names = [f"{record.concept}|{colour or ''}" for record, colour in zip(data.records, data.colours, strict=True)]
+    data = prepared.data
+    records = [data.records[i] for i in rows]
+    names = [f"{record.concept}|{data.colours[i] or ''}" for i, record in zip(rows, records, strict=True)]
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return CaptionedPictures(
-        images=data.images,
+        images=data.images[rows],
         concept=torch.tensor([index[name] for name in names]),
-        style=torch.tensor([styles.index(record.style) for record in data.records]),
-        caption_rows=rows,
-        names_style=names_style,
-        vectors=vectors,
+        style=torch.tensor([styles.index(record.style) for record in records]),
+        caption_rows=prepared.styled.of(rows),
+        names_style=prepared.styled.names_style,
+        vectors=prepared.styled.vectors,
     )
+
+
+def coded(prepared: Prepared, rows: np.ndarray, code: LinearCode, styles: Sequence[str]) -> CodedPictures:
+    """What the painter trains on: codes, styles and captions of pictures."""
+    return CodedPictures(
+        codes=prepared.codes(code)[torch.from_numpy(rows)],
+        style=torch.tensor([styles.index(prepared.data.records[i].style) for i in rows]),
+        caption_rows=prepared.unstyled.of(rows),
+        vectors=prepared.unstyled.vectors,
+    )
+
+
+def picture_set(prepared: Prepared, rows: np.ndarray) -> DataSet:
+    """Pictures alone, for networks that read no captions."""
+    images = prepared.data.images[rows]
+    names = tuple(prepared.data.records[i].key for i in rows)
+    return DataSet(images, names, fingerprint=fingerprint(images, names))
 
 
 def distillation_texts(records: Sequence[Record], words: Sequence[str], seed: int) -> list[Caption]:

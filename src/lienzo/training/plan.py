@@ -49,7 +49,7 @@ class Training(Options):
     """Seconds between checkpoints."""
     look_images: int = Field(0, ge=0)
     """Items between evaluations and sample pictures; 0 means only at the end."""
-    ahead: int = Field(2, ge=0)
+    ahead: int = Field(2, ge=0, le=64)
     """Batches prepared ahead of time in other threads."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Where figures and samples go besides metrics.jsonl; each needs its package (extra `track`)."""

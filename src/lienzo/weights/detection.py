@@ -19,7 +19,12 @@ FORMATS = Names(
         "clip": "lienzo.clip.model",
         "adm": "lienzo.diffusion.adm_checkpoints",
         "disco-secondary": "lienzo.diffusion.secondary",
+        "classcond-unet": "lienzo.diffusion.classcond_unet",
+        "dit": "lienzo.diffusion.dit",
         "swinir": "lienzo.upscaling.swinir",
+        "inception-v3": "lienzo.metrics.nets.inception",
+        "efficientnet-lite0": "lienzo.metrics.nets.efficientnet_lite0",
+        "lpips": "lienzo.metrics.lpips",
     },
 )
 """Name -> module with `detect(state) -> bool` and `load(state, config=None) -> nn.Module`; first match wins.

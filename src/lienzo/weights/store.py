@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from lienzo.core.errors import BadInput, LienzoError
 from lienzo.core.files import replacing
 from lienzo.core.text import printable
@@ -20,6 +18,7 @@ from lienzo.weights.models import KEY, Card, matches_card, read_card
 from lienzo.weights.reading import read_weights
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
+RUN_MODEL = "model.safetensors"  # what a training run leaves in its folder
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".pkl")
 _NAME = re.compile(r"\w[\w.+-]{0,199}")
 
@@ -40,7 +39,11 @@ class Stored:
 def home() -> Path:
     """The user's folder of Lienzo: $LIENZO_HOME, or the platform's place for user data."""
     given = os.environ.get("LIENZO_HOME")
-    return Path(given) if given else Path(platformdirs.user_data_dir("lienzo", appauthor=False))
+    if given:
+        return Path(given)
+    import platformdirs  # here, for bundled models are trained where it is not installed
+
+    return Path(platformdirs.user_data_dir("lienzo", appauthor=False))
 
 
 def models_folder() -> Path:
@@ -52,7 +55,7 @@ def resolve(name_or_path: str | Path) -> Path:
     """The file of a model given by name or by path.
 
     A name is looked up in the user's models first, then among those that come with Lienzo. Anything with a folder
-    in it or with the suffix of a weight file is a path.
+    in it or with the suffix of a weight file is a path; the folder of a training run stands for the model in it.
 
     Raises:
         BadInput: there is no such model; the sentence names the closest ones.
@@ -62,8 +65,13 @@ def resolve(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, Path) or path.name != text or path.suffix.lower() in SUFFIXES:
         if path.is_file():
             return path
-        what = "is a folder; give the file in it" if path.is_dir() else "does not exist"
-        raise BadInput(f"The model file '{printable(text, 200)}' {what}.")
+        if path.is_dir():
+            if (path / RUN_MODEL).is_file():
+                return path / RUN_MODEL
+            raise BadInput(
+                f"The model file '{printable(text, 200)}' is a folder without {RUN_MODEL}; give a file in it."
+            )
+        raise BadInput(f"The model file '{printable(text, 200)}' does not exist.")
     paths = _paths()
     if _NAME.fullmatch(text) and text in paths:
         return paths[text]

@@ -26,8 +26,8 @@ FLAGS = {
     "classifier": "--image-size 16 --classifier-attention-resolutions 8 --diffusion-steps 8",
     "clip": "--tower vit --size 32 --patch 16 --width 64 --layers 1 --text-width 64 --text-layers 1 --embed-dim 16",
     "upscaler": "--size 96 --crop 8",
-    "classes": "",
-    "painter": "",
+    "classes": "--image-size 12 --width 32 --depth 1",
+    "painter": "--size 16 --code-length 16 --width 32 --hidden 64 --blocks 1 --copies 0",
 }  # fmt: skip
 
 

@@ -21,7 +21,11 @@ ENGINES = Names(
     "engine",
     {
         "CodePainter": "lienzo.tasks.engines.painter:open_painter",
+        "OwnPainter": "lienzo.tasks.engines.painter:open_own_painter",
         "Adm": "lienzo.tasks.engines.adm:open_adm",
+        "ClassCondUnet": "lienzo.tasks.engines.classes:open_classes",
+        "ShuffleUnet": "lienzo.tasks.engines.classes:open_classes",
+        "DiT": "lienzo.tasks.engines.classes:open_classes",
     },
 )
 

@@ -50,7 +50,10 @@ class Latents:
 
 
 class Engine(Protocol):
-    """A generator: its latents, defaults (`previews` are steps between them), noise levels, conditioned denoiser."""
+    """A generator: its latents, defaults (`previews` are steps between them), noise levels, conditioned denoiser.
+
+    One that draws in styles by name has the attribute `styles: tuple[str, ...]` too; prompts may then name them.
+    """
 
     size: int
     steps: int

@@ -1,4 +1,4 @@
-"""The bundled painter as an engine: sentence vectors, a style, linear codes, and the refiner."""
+"""Painters as an engine: sentence vectors, a style, linear codes, and the refiner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor
 from lienzo.core.errors import BadInput
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
+from lienzo.diffusion.drawing import FIRST_TIME, STEPS
 from lienzo.diffusion.linear_code import LinearCode
+from lienzo.diffusion.own_painter import OwnPainter
 from lienzo.diffusion.sigmas import flow
 from lienzo.guidance.steer import classifier_free
 from lienzo.tasks.create import Create
@@ -19,7 +21,6 @@ from lienzo.tasks.engines.base import Latents, Model, Wish
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
-FIRST_TIME = 0.985  # flow time of the first step; at 1 the noise level would be infinite
 DEFAULT_STYLE = "flat"
 
 
@@ -32,9 +33,10 @@ class PainterEngine:
         read: sentences to vectors (N, D), the ones it was trained on.
         refiner: cleans the drawings, or None.
         device: where to compute.
+        models: names of the models used besides the network.
     """
 
-    steps = 6
+    steps = STEPS
     sampler = "euler"
     previews = 0
     conditional = True
@@ -46,10 +48,12 @@ class PainterEngine:
         read: Callable[[Sequence[str]], Tensor],
         refiner: Callable[[Tensor], Tensor] | None,
         device: torch.device,
+        models: tuple[str, ...] = ("code", "sentence"),
     ):
         self.model, self.read, self.refiner, self.device = model.to(device), read, refiner, device
         self.size = code.size
-        self.models: tuple[str, ...] = ("code", "sentence") if refiner is None else ("code", "sentence", "refiner")
+        self.models = models if refiner is None else (*models, "refiner")
+        self.styles: tuple[str, ...] = tuple(model.config["styles"])
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
 
     def _finish(self, codes: Tensor) -> Tensor:
@@ -61,17 +65,17 @@ class PainterEngine:
         return flow(steps, t_max=FIRST_TIME).float()
 
     def style_index(self, name: str | None) -> int:
-        """The network's index of a style; `DEFAULT_STYLE` for None.
+        """The network's index of a style; for None its only one, `DEFAULT_STYLE`, or none.
 
         Raises:
             BadInput: the network knows no such style.
         """
-        styles = self.model.config["styles"]
         if name is None:
-            return styles.index(DEFAULT_STYLE) if DEFAULT_STYLE in styles else self.model.no_style
-        if name not in styles:
-            raise BadInput(f"The painter has no style '{name}'; it has {', '.join(styles)}.")
-        return styles.index(name)
+            default = self.styles[0] if len(self.styles) == 1 else DEFAULT_STYLE
+            return self.styles.index(default) if default in self.styles else self.model.no_style
+        if name not in self.styles:
+            raise BadInput(f"The painter has no style '{name}'; it has {', '.join(self.styles)}.")
+        return self.styles.index(name)
 
     def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
         wanted, unwanted = self._vectors(wish)
@@ -102,9 +106,18 @@ class PainterEngine:
 
 
 def open_painter(model: CodePainter, options: Create, device: torch.device) -> PainterEngine:
-    """The painter as `create` asks for it."""
-    refiner = load_model(resolve("refiner"), device) if options.refine else None
-    code, read = load_model(resolve("code"), device), load_model(resolve("sentence"), device)
+    """A painter whose code is the bundled one."""
+    code = load_model(resolve("code"), device)
     if not isinstance(code, LinearCode):
         raise BadInput("The model 'code' is no linear code; the painter needs the one it was trained on.")
-    return PainterEngine(model, code, read, refiner, device)
+    return PainterEngine(model, code, load_model(resolve("sentence"), device), _refiner(options, device), device)
+
+
+def open_own_painter(model: OwnPainter, options: Create, device: torch.device) -> PainterEngine:
+    """A painter that brings its code."""
+    read = load_model(resolve("sentence"), device)
+    return PainterEngine(model.painter, model.code, read, _refiner(options, device), device, ("sentence",))
+
+
+def _refiner(options: Create, device: torch.device) -> Callable[[Tensor], Tensor] | None:
+    return load_model(resolve("refiner"), device) if options.refine else None

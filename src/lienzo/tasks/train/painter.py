@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lienzo.core.events import Event, Note
-from lienzo.tasks.train.base import TrainOptions, told, train_recipe
+from lienzo.tasks.train.base import TrainOptions, opened, train_recipe
 
 TUNING: dict[str, Any] = {
-    "batch": 256, "images": 700_000, "learning_rate": 4e-4, "warmup": 10_000, "fall": 0.6, "held": 0.0,
+    "batch": 256, "images": 700_000, "learning_rate": 8e-4, "warmup": 10_000, "fall": 0.6, "held": 0.0,
     "ema_half_lives": (20_000,), "look_images": 350_000,
 }  # fmt: skip
 """What differs with --from, where nothing else is asked for."""
@@ -50,12 +50,12 @@ class TrainPainter(TrainOptions):
     style: str | None = Field(None, max_length=60)
     """Name of the style of all pictures; default: that of each folder where captioned pictures are in several, else
     that of the data's folder."""
-    prior: float = Field(0.4, ge=0, le=0.9)
+    prior: float = Field(0.3, ge=0, le=0.9)
     """With --from: share of each batch in which the model practises what it could draw before."""
-    repaint: float = Field(0.35, ge=0, le=0.9)
-    """With --from: share of each batch that are its own drawings in the colours of your pictures."""
-    repaints: int = Field(500, ge=1, le=5000)
-    """With --from: number of such drawings for each style."""
+    repaint: float = Field(0.5, ge=0, le=0.9)
+    """With --from: share of each batch that are its own drawings in the palette of your pictures."""
+    repaints: int = Field(2000, ge=1, le=20_000)
+    """With --from: number of such drawings, over all new styles."""
     crops: int = Field(16, ge=1, le=256)
     """With --from: views of each of your pictures, moved and cropped a little."""
     added: int = Field(128, ge=0, le=1024)
@@ -93,8 +93,6 @@ def run(options: TrainPainter) -> Iterator[Event]:
         BadInput: the data or the model of --from do not fit.
     """
     from lienzo.core.errors import BadInput
-    from lienzo.data.opening import prepare_data
-    from lienzo.data.sets import split_held
     from lienzo.tasks import painter_recipes as recipes
 
     if options.start_from is None and options.lora is not None:
@@ -104,12 +102,28 @@ def run(options: TrainPainter) -> Iterator[Event]:
         unset = {name: value for name, value in TUNING.items() if name not in options.model_fields_set}
         options = options.model_copy(update=unset)
     size = options.size if base is None else 2 * base.code.size  # crops are taken from larger pictures
-    data = yield from prepare_data(options.data, size, cache=options.run / "cache")
-    yield from told(data)
-    train, held = split_held(data, options.held)
-    made = recipes.from_nothing(options, train, held) if base is None else recipes.tuned(options, base, train, held)
+    data, held = yield from opened(options, size)
+    made = recipes.from_nothing(options, data, held) if base is None else recipes.tuned(options, base, data, held)
     yield Note(f"{made.painter.config['length']} numbers a picture; styles learned: {', '.join(made.styles)}.")
     title = f"Painter of {', '.join(made.styles)}, {made.painter.code.size} px"
     yield from train_recipe(options, made.recipe, data, title, LIMITS, start=False)
     if not options.dry_run:
-        yield from recipes.looked_over(options, made, train)
+        yield from recipes.looked_over(options, made, data)
+
+
+def is_painter(name: str) -> bool:
+    """Whether a model is of the painters' family, by its description alone."""
+    from lienzo.core.errors import BadInput
+    from lienzo.weights.models import read_record
+    from lienzo.weights.store import resolve
+
+    try:
+        return read_record(resolve(name))["network"] in ("painter", "code-painter")
+    except BadInput:
+        return False
+
+
+def as_painter(options: TrainOptions) -> TrainPainter:
+    """The options of another verb that was given a painter to start from: what both verbs share and was given."""
+    shared = [name for name in TrainOptions.model_fields if name in options.model_fields_set]
+    return TrainPainter(**{name: getattr(options, name) for name in shared})

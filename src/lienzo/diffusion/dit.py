@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lienzo.core.errors import BadInput, BadWeights
+from lienzo.diffusion.adm import dtype_of
 from lienzo.nn.embeddings import timestep_embedding
 from lienzo.nn.loading import fill_exactly
 
@@ -79,7 +80,7 @@ class TimestepEmbedder(nn.Module):
         self.mlp = nn.Sequential(first, nn.SiLU(), last)
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(timestep_embedding(t, TIME_FEATURES).to(self.mlp[0].weight.dtype))
+        return self.mlp(timestep_embedding(t, TIME_FEATURES).to(dtype_of(self.mlp)))
 
 
 class LabelEmbedder(nn.Module):

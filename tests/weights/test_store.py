@@ -19,6 +19,8 @@ def test_a_run_folder_is_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert resolve("runs/paintings").resolve() == run / RUN_MODEL
     assert resolve("runs/paintings/").resolve() == run / RUN_MODEL
     assert resolve(run / RUN_MODEL) == run / RUN_MODEL
+    monkeypatch.chdir(run.parent)
+    assert resolve("paintings").resolve() == run / RUN_MODEL
 
 
 def test_a_folder_without_a_model_is_none(tmp_path: Path) -> None:

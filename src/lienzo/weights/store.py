@@ -75,6 +75,8 @@ def resolve(name_or_path: str | Path) -> Path:
     paths = _paths()
     if _NAME.fullmatch(text) and text in paths:
         return paths[text]
+    if (path / RUN_MODEL).is_file():
+        return path / RUN_MODEL
     close = difflib.get_close_matches(text, paths, n=2, cutoff=0.5)
     if close:
         hint = f"did you mean {' or '.join(repr(name) for name in close)}?"

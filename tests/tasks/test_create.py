@@ -23,6 +23,7 @@ from lienzo.data.phrases import STYLES
 from lienzo.imaging.metadata import read_recipe
 from lienzo.imaging.reading import load_picture
 from lienzo.tasks.create import Create, run
+from lienzo.tasks.easel import read_wish
 
 FAST: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "size": 24, "steps": 3}
 HOME_LIKE = (b"/tmp", b"/home", b"/root", b"/work")
@@ -152,6 +153,13 @@ def test_style_words_of_three_languages(prompt: str, filtered: str | None, drawn
     picture = next(e for e in create(prompt=prompt, size=16) if isinstance(e, Picture))
     assert (picture.recipe["filter"], picture.recipe["style"]) == (filtered, drawn)
     assert picture.recipe["prompt"] == prompt
+
+
+def test_a_style_that_a_model_lacks_is_only_a_word() -> None:
+    wish = read_wish(Create.make(prompt="a flat tyre"), ("hokusai",))
+    assert (wish.style, wish.subjects) == (None, (("a flat tyre", 1.0),))
+    assert read_wish(Create.make(prompt="a castle, watercolor"), ("hokusai",)).filter == "watercolor"
+    assert read_wish(Create.make(prompt="a bridge in the style of Hokusai"), ("hokusai",)).style == "hokusai"
 
 
 def test_the_style_option_wins_over_the_sentence() -> None:

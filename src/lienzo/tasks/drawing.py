@@ -109,7 +109,8 @@ class Artist:
     def _wish(self, prompt: str) -> Wish:
         if self.engine.conditional and not prompt.strip():
             raise BadInput("This model draws what a sentence says; give it prompts or captioned pictures.")
-        return read_wish(self.options.model_copy(update={"prompt": prompt or "anything"}))
+        styles = getattr(self.engine, "styles", ())
+        return read_wish(self.options.model_copy(update={"prompt": prompt or "anything"}), styles)
 
     def _count(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.calls += len(inputs[0])

@@ -49,6 +49,8 @@ def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
     subjects = []
     for prompt in prompts:
         subject, style = find_style(prompt.text, styles)
+        if style is not None and styles and style.name not in styles and not style.filter:
+            subject, style = prompt.text, None  # a word for a style that this model has not learned is only a word
         found = found or style
         subjects.append((subject, prompt.weight))
     name = plain(options.style) if options.style else found.name if found else None

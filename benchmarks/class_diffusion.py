@@ -115,6 +115,8 @@ class Side:
 
     def train(self, seconds: float) -> None:
         """Train for so long, or to the end of the plan."""
+        if seconds <= 0 or self.done:
+            return
         wall, processor = time.perf_counter(), time.process_time()
         while not self.done and time.perf_counter() - wall < seconds:
             self.step()

@@ -46,19 +46,24 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_lists_every_option_with_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_option_with_a_sentence(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from importlib import import_module
 
+    monkeypatch.setenv("COLUMNS", "200")  # long names are broken at 80
     module, _, attribute = COMMANDS[name][0].partition(":")
     options = getattr(import_module(module), attribute)
     _, out, _ = lienzo(capsys, *name.split(), "--help")
     for field, info in options.model_fields.items():
         extra = info.json_schema_extra or {}
         assert (info.description or "").strip(), f"{field} has no docstring"
+        flag = f"--{extra.get('flag', field.replace('_', '-'))}"
         if extra.get("hidden"):
-            assert f"--{field.replace('_', '-')}" not in out
+            assert flag not in out
         else:
-            assert (field.upper() if extra.get("positional") else f"--{field.replace('_', '-')}") in out
+            assert (field.upper() if extra.get("positional") else flag) in out
+    assert ("--preset" in out) == bool(options.presets)
     assert "--json" in out
     assert "--quiet" in out
 
@@ -215,7 +220,7 @@ def test_an_exact_reproduction_is_valid_json(capsys: pytest.CaptureFixture[str])
     assert code == 0
     events = [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in out.splitlines()]
     assert events[-2] == {"event": "metric", "name": "psnr", "value": None, "protocol": "rgb,8bit",
-                          "images_seen": None}  # fmt: skip
+                          "images_seen": None, "interval": None}  # fmt: skip
     assert events[-1]["text"].startswith("Exact")
 
 

@@ -67,7 +67,9 @@ def test_the_sheet_shows_pairs_nearest_first() -> None:
     found = memorised(np.concatenate([pictures(3, 1), TRAINING[:1]]), TRAINING)
     sheet = found.sheet(np.concatenate([pictures(3, 1), TRAINING[:1]]), TRAINING)
     assert sheet.dtype == np.uint8
-    assert np.array_equal(sheet[8 : 8 + SIDE, 8 : 8 + SIDE], TRAINING[0]), "the copy is the first"
+    cells = [sheet[8:104, x : x + 96].astype(int) for x in (8, 112, 216)]
+    assert np.array_equal(cells[0], cells[1]), "the copy is the first"
+    assert not np.array_equal(cells[0], cells[2])
 
 
 def test_nothing_to_compare() -> None:

@@ -59,7 +59,7 @@ def test_statistics_stand_for_the_real_side(sides: tuple[Path, Path], tmp_path: 
     kept = tmp_path / "real.npz"
     whole = figures(real=str(real), fake=str(fake), metrics=("fid",), statistics=kept)["fid"].value
     assert abs(figures(real=str(kept), fake=str(fake), metrics=("fid",))["fid"].value / whole - 1) < 1e-6
-    with pytest.raises(BadInput, match="needs the real features"):
+    with pytest.raises(BadInput, match="kid needs the real pictures; their statistics serve --metrics fid"):
         figures(real=str(kept), fake=str(fake), metrics=("kid",))
 
 
@@ -111,6 +111,16 @@ def test_broken_pictures_and_small_sets_are_told(sides: tuple[Path, Path], tmp_p
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"out": Path("no/where.json")}, r"--out 'no/where\.json' cannot be written: its folder does not exist"),
+        ({"out": Path("/tmp")}, "--out '/tmp' cannot be written: a folder has this name"),
+        ({"statistics": Path("no/where.npz")}, "--statistics .* its folder does not exist"),
+        ({"keep": Path(__file__)}, "--keep .* is a file; name a folder"),
+        ({"prompts": Path("no.txt")}, r"no file 'no\.txt' with prompts"),
+        ({"fake": "some.npz"}, "for the real side only"),
+        ({"real": "some.npz", "statistics": Path("other.npz")}, "statistics already"),
+        ({"real": "some.npz", "metrics": ("fid", "kid")}, "kid needs the real pictures"),
+        ({"n": 4}, "precision_recall needs at least 6 real pictures; there are 4"),
+        ({"fake": ""}, "There are no data at ''"),
         ({"metrics": ("fod",)}, "There is no metric 'fod'"),
         ({"net": "nothing"}, "There is no feature net 'nothing'"),
         ({"net": "inception"}, "inception"),
@@ -128,3 +138,48 @@ def test_what_does_not_fit_is_one_sentence(sides: tuple[Path, Path], given: dict
     with pytest.raises(BadInput, match=words) as caught:
         figures(**({"real": str(sides[0]), "fake": str(sides[1])} | given))
     assert "\n" not in str(caught.value)
+
+
+def test_too_few_pictures_are_told_before_a_model_draws(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    one = draw(tmp_path / "one", 1, 3)
+    with pytest.raises(BadInput, match="fid needs at least 2 fake pictures; there is 1"):
+        figures(real=str(sides[0]), fake=str(one))
+    with pytest.raises(BadInput, match="fid needs at least 2 real pictures; there is 1"):
+        figures(real=str(one), fake="painter", keep=tmp_path / "drawn")
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_a_run_without_a_model_is_no_folder_of_pictures(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(BadInput, match="has not saved a model yet"):
+        figures(real=str(sides[0]), fake=str(tmp_path))
+
+
+def test_broken_pairs_are_left_out_and_equal_ones_are_valid_json(tmp_path: Path) -> None:
+    """Pairs need no features, so their pictures are read once; equal pictures have an infinite psnr."""
+    real = draw(tmp_path / "real", 3, 0)
+    (real / "001.png").write_bytes((real / "001.png").read_bytes()[:60])
+    out = tmp_path / "out.json"
+    events = list(run(Evaluate.make(real=str(real), fake=str(real), metrics=("psnr",), out=out)))
+    notes = [event.text for event in events if isinstance(event, Note) and event.level == "warning"]
+    assert notes == ["The pair '001.png' was left out: The picture is broken or cut off."]
+    (score,) = [event for event in events if isinstance(event, Metric)]
+    assert (score.value, score.interval, score.protocol) == (float("inf"), None, "space=rgb,n=2")
+    written = json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert written["scores"][0]["value"] is None
+    again = list(run(Evaluate.make(real=str(real), fake=str(real), metrics=("psnr",), against=out)))
+    assert any(isinstance(event, Table) for event in again)
+
+
+def test_a_note_is_told_once(sides: tuple[Path, Path]) -> None:
+    events = list(run(Evaluate.make(real=str(sides[0]), fake=str(sides[1]), metrics=("kid",))))
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes
+    assert len(notes) == len(set(notes))
+
+
+def test_statistics_with_objects_in_them_are_refused(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    hostile = tmp_path / "hostile.npz"
+    np.savez(hostile, mu=np.array([object()], dtype=object), sigma=np.eye(2))
+    with pytest.raises(BadInput, match="does not hold plain numbers"):
+        figures(real=str(hostile), fake=str(sides[1]), metrics=("fid",))

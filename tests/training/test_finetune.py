@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from lienzo.core.errors import BadInput
+from lienzo.data.sets import DataSet
 from lienzo.diffusion.adm import Adm
+from lienzo.diffusion.adm_flags import DiffusionSettings
+from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.training import finetune
 from lienzo.training.finetune import FineTune, inject, merged, save_adapter
 from lienzo.training.loop import fit
@@ -176,3 +180,24 @@ def test_one_seed_one_outcome(lora: int | None, tmp_path: Path) -> None:
         list(fit(recipe, PLAN, tmp_path / name))
         ends.append(recipe.export(trained(recipe, tmp_path / name)).state_dict())
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.mark.parametrize("lora", [None, pytest.param(2, marks=needs_peft)])
+def test_any_recipe_goes_on(lora: int | None, tmp_path: Path) -> None:
+    """The diffusion recipe, for one: its network, timestep sampler and figures stay its own."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    data = DataSet(images, tuple(f"picture {i}" for i in range(6)))
+    settings = DiffusionSettings("cosine", 10, learn_sigma=False)
+    inner = AdmRecipe(data, data.select([0, 1]), ADM, settings, AdmTraining(batch_size=2))
+    torch.manual_seed(2)
+    given = inner.build().state_dict()
+    recipe = FineTune(inner, given, lora)
+    assert recipe.left_out == []
+    list(fit(recipe, Training(images=4, warmup=0, learning_rate=1e-2, ema_half_lives=(1,)), tmp_path))
+    model = recipe.export(trained(recipe, tmp_path))
+    after = model.state_dict()
+    assert after.keys() == given.keys()
+    assert model.config == inner.build().config
+    changed = {name for name in given if not torch.equal(after[name], given[name])}
+    assert changed
+    assert lora is None or all(after[name].ndim > 1 for name in changed), "only weights of layers have adapters"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -16,9 +17,12 @@ from lienzo.core.options import Options
 
 Screen = dict[str, Any]
 
+GROUPS = ("Data and run", "Parameters", "Training", "Screen")
+"""Headings of the help, in this order; `Options` may name others, which come after them."""
+
 
 def _help(field: FieldInfo) -> str:
-    text = (field.description or "").strip()
+    text = " ".join((field.description or "").split())
     default = field.get_default(call_default_factory=True)
     bounds = [
         f"{word} {getattr(m, name)}"
@@ -28,15 +32,20 @@ def _help(field: FieldInfo) -> str:
     ]
     notes = []
     if default not in (PydanticUndefined, None, "", (), []):
-        notes.append(f"default: {default}")
+        notes.append(f"default: {' '.join(map(str, default)) if isinstance(default, tuple) else default}")
     notes += bounds
     return text + (f" [{', '.join(notes)}]" if notes else "")
 
 
-def _group(options: type[Options], name: str) -> str:
+def _group(options: type[Options], name: str) -> Group:
     """The heading of a flag in the help: the `group` of the class that first has the field."""
     first = next(each for each in reversed(options.__mro__) if name in getattr(each, "__annotations__", {}))
-    return first.__dict__.get("group", "Parameters")
+    return _heading(first.__dict__.get("group", "Parameters"))
+
+
+@cache
+def _heading(name: str) -> Group:
+    return Group(name, sort_key=GROUPS.index(name) if name in GROUPS else len(GROUPS))
 
 
 def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
@@ -65,9 +74,9 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         yield inspect.Parameter(name, kind, default=None, annotation=Annotated[optional, parameter])
 
 
-def _flag(name: str, annotation: Any, default: Any, text: str, group: str | None = None) -> inspect.Parameter:
+def _flag(name: str, annotation: Any, default: Any, text: str, group: str) -> inspect.Parameter:
     """A keyword flag of the command line itself."""
-    shown = Parameter(help=text, negative="", group=group, show_default=False)
+    shown = Parameter(help=text, negative="", group=_heading(group), show_default=False)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, shown]
     )
@@ -94,7 +103,7 @@ def build_app(name: str, line: str, options: type[Options], then: Callable[[Opti
     if options.presets:
         choices = Literal[tuple(options.presets)]  # type: ignore[valid-type]
         text = "A named set of options; single options win over it."
-        parameters.append(_flag("preset", choices | None, None, text))
+        parameters.insert(0, _flag("preset", choices | None, None, text, "Parameters"))
     parameters = sorted([*parameters, *SCREEN], key=lambda p: order.get(p.kind, 2))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -102,10 +111,12 @@ def build_app(name: str, line: str, options: type[Options], then: Callable[[Opti
     app = App(
         name=f"lienzo {name}",
         help_format="plaintext",
+        group_parameters=_heading("Parameters"),
         version_flags=[],
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    app["--help"].group = _heading("Screen")
     app.default(command)
     return app
 

@@ -31,13 +31,19 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that leaving can flush what is left
         code = BROKEN
     except LienzoError as error:
-        print(f"lienzo: {printable(str(error))}", file=sys.stderr)  # noqa: T201
+        complain(str(error))
         code = WRONG_INPUT
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"lienzo: {printable(f'{error.strerror or error}{where}')}.", file=sys.stderr)  # noqa: T201
+        complain(f"{error.strerror or error}{where}.")
         code = WRONG_INPUT
     sys.exit(code)
+
+
+def complain(sentence: str) -> None:
+    """Say what is wrong; of several processes, which one says it."""
+    rank = os.environ.get("RANK", "0")
+    print(f"lienzo{'' if rank == '0' else f' (process {rank})'}: {printable(sentence)}", file=sys.stderr)  # noqa: T201
 
 
 def _ready_output() -> None:

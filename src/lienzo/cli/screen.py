@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from lienzo.core.events import Checkpoint, Event, Metric, Note, Picture, Preview, Progress, Table, to_json
 from lienzo.core.text import printable
+
+LOG_SECONDS = 30  # between two lines of a training without a terminal
 
 
 def print_json(events: Iterator[Event], out: TextIO) -> None:
@@ -44,14 +47,18 @@ def result_line(event: Event) -> str:
 
 
 class Live:
-    """A rich display on standard error; results go to standard output so that they can be piped."""
+    """A rich display on standard error; results go to standard output so that they can be piped.
+
+    Losses of a training stand beside its bar. Where there is no terminal, as in a log file, a line tells of them and
+    of the pace every half minute.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        self.console = Console(stderr=True, emoji=False)
+        self.console = Console(stderr=True, emoji=False, soft_wrap=True)
         self.out = Console(soft_wrap=True, highlight=False, emoji=False)
         self.bars = Bars(
             TextColumn("[bold]{task.description}"),
@@ -59,11 +66,14 @@ class Live:
             MofNCompleteColumn(),
             TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[figures]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
         self.tasks: dict[str, Any] = {}
+        self.figures: dict[str, float] = {}
+        self.logged = float("-inf")
 
     def __call__(self, events: Iterator[Event]) -> None:
         with self.bars:
@@ -84,16 +94,24 @@ class Live:
         elif isinstance(event, Table) and self.out.is_terminal:
             self._table(event)
         elif isinstance(event, Metric) and event.images_seen is not None:
-            self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
+            if "[" in event.name:  # measured on withheld data, now and then
+                self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
+            else:
+                self.figures[event.name] = event.value
         elif line := result_line(event):
-            self.out.print(_safe(line))
+            self._result(_safe(line))
 
     def _progress(self, event: Progress) -> None:
         pace = event.seconds_per_unit
         text = f"{1 / pace:.0f} {event.unit}s/s" if 0 < pace < 0.1 else f"{pace:.2f} s/{event.unit}"
+        figures = ", ".join(f"{_safe(name)} {value:.4f}" for name, value in self.figures.items())
         if event.stage not in self.tasks:
-            self.tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, pace=text)
-        self.bars.update(self.tasks[event.stage], completed=event.done, total=event.total, pace=text)
+            self.tasks[event.stage] = self.bars.add_task(event.stage, total=event.total, pace=text, figures=figures)
+        self.bars.update(self.tasks[event.stage], completed=event.done, total=event.total, pace=text, figures=figures)
+        if figures and not self.console.is_terminal and time.monotonic() - self.logged >= LOG_SECONDS:
+            self.logged = time.monotonic()
+            left = f"{event.eta / 60:.0f} minutes left"
+            self.console.print(f"{_safe(event.stage)} {event.done} of {event.total}, {figures}, {text}, {left}")
 
     def _preview(self, event: Preview) -> None:
         from lienzo.imaging.terminal import show_inline
@@ -110,7 +128,16 @@ class Live:
             grid.add_column(_safe(column))
         for row in event.rows:
             grid.add_row(*(_safe(cell) for cell in row))
-        self.out.print(grid)
+        self._result(grid)
+
+    def _result(self, what: Any) -> None:
+        """Print on standard output; bars that share its terminal make way, for their line has no end."""
+        shares = self.out.is_terminal and self.console.is_terminal
+        if shares:
+            self.bars.stop()
+        self.out.print(what)
+        if shares:
+            self.bars.start()
 
 
 def _safe(text: str) -> str:

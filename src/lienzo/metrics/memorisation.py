@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
@@ -20,6 +21,7 @@ from lienzo.data.sets import Pictures
 from lienzo.imaging.grids import contact_sheet
 
 SIDE = 64  # pixels at which pictures are compared
+SHOWN = 96  # pixels of a picture on the sheet
 SHIFT = 2  # pixels by which a copy may be moved, and by which the threshold is set
 Features = Callable[[Tensor], Tensor]
 """Pictures (B, 3, H, W) in [0, 1] to features (B, D)."""
@@ -65,7 +67,7 @@ class Memorised:
         pictures, labels = [], []
         for i in np.argsort(self.pixels.distance - self.pixels.limit)[:32]:
             row = self.pixels.row[i]
-            pictures += [samples[i], np.asarray(training[np.array([row])])[0]]
+            pictures += [_shown(samples[i]), _shown(np.asarray(training[np.array([row])])[0])]
             verdict = "copy" if self.pixels.copied[i] else "no copy"
             labels += [f"sample {i}", f"{verdict}: {self.pixels.distance[i]:.3f}, limit {self.pixels.limit[i]:.3f}"]
         return contact_sheet(pictures, labels, columns=8)
@@ -136,6 +138,10 @@ def _pictures(images: np.ndarray) -> Tensor:
     """(B, 3, SIDE, SIDE) in [0, 1]."""
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     return x if x.shape[-1] == SIDE else F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((SHOWN, SHOWN), Image.Resampling.LANCZOS))
 
 
 def _moved(x: Tensor, right: int, down: int) -> Tensor:

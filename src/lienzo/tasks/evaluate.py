@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +14,10 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Table
 from lienzo.core.files import replacing
 from lienzo.core.options import Options
+from lienzo.core.text import printable
 
 if TYPE_CHECKING:
+    from lienzo.data.native import NativePictures
     from lienzo.metrics.fid import Statistics
     from lienzo.metrics.nets import FeatureNet
     from lienzo.metrics.protocol import Score
@@ -90,14 +93,17 @@ def run(options: Evaluate) -> Iterator[Event]:
     from lienzo.tasks.scoring import check_names
 
     check_names(options.metrics)
+    check_files(options)
     earlier = None if options.against is None else read_report(options.against)
     device = pick_device(options.device)
     net = open_feature_net(options.net, options.weights if options.net != "judge" else None, device)
     scores, source = yield from scored(options, net)
+    told = set[str]()
     for score in scores:
         fields = str(score.protocol)[len(score.protocol.name) + 1 : -1]
         yield Metric(score.name, score.value, fields, interval=score.interval)
-        yield from (Note(note, "warning") for note in score.notes)
+        yield from (Note(note, "warning") for note in score.notes if note not in told)
+        told.update(score.notes)
     if options.out is not None:
         write_report(options.out, options, scores, source)
         yield Note(f"Written to {options.out}.")
@@ -105,15 +111,42 @@ def run(options: Evaluate) -> Iterator[Event]:
         yield compared(scores, earlier)
 
 
+def check_files(options: Evaluate) -> None:
+    """Say at once, not after hours, what cannot be read or written.
+
+    Raises:
+        BadInput: a file or folder is not there, or is in the way.
+    """
+    for flag, path in (("out", options.out), ("statistics", options.statistics)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            reason = "a folder has this name" if path.is_dir() else "its folder does not exist"
+            raise BadInput(f"--{flag} '{printable(str(path))}' cannot be written: {reason}.")
+    if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
+        raise BadInput(f"--keep '{printable(str(options.keep))}' is a file; name a folder.")
+    if options.prompts is not None and not options.prompts.is_file():
+        raise BadInput(f"There is no file '{printable(str(options.prompts))}' with prompts.")
+    if options.fake.lower().endswith(".npz"):
+        raise BadInput("Statistics can stand for the real side only; give pictures or a model as --fake.")
+    if options.statistics is not None and is_statistics(options.real):
+        raise BadInput("--statistics are taken of real pictures, and --real is statistics already.")
+
+
+def is_statistics(spec: str) -> bool:
+    """Whether a real side is a file of mean and covariance."""
+    return spec.lower().endswith(".npz")
+
+
 def scored(options: Evaluate, net: FeatureNet) -> Generator[Event, None, tuple[list[Score], Mapping[str, object]]]:
     """All figures, and what made the judged pictures."""
     from lienzo.tasks.scoring import by_pairs, by_sets, needs_sets
+    from lienzo.tasks.sides import real_pictures
 
+    if not needs_sets(options.metrics) and options.statistics is None:
+        pictures = None if is_statistics(options.real) else real_pictures(options.real, options.size, options.split)
+        return (yield from by_pairs(options, pictures)), {}
     real, pictures = yield from real_side(options, net)
     fake = yield from fake_side(options, net, pictures)
-    scores: list[Score] = []
-    if needs_sets(options.metrics):
-        scores += by_sets(options, net, real, fake)
+    scores = by_sets(options, net, real, fake)
     scores += yield from by_pairs(options, pictures)
     return scores, fake.source
 
@@ -122,35 +155,62 @@ def real_side(options: Evaluate, net: FeatureNet) -> Generator[Event, None, tupl
     """The real side's features with its pictures, or published statistics and None."""
     from lienzo.metrics.fid import statistics
     from lienzo.metrics.statistics_files import read_statistics, write_statistics
-    from lienzo.tasks.sides import picture_side, real_pictures
+    from lienzo.tasks.scoring import check_statistics
+    from lienzo.tasks.sides import real_pictures
 
-    if options.real.lower().endswith(".npz"):
+    if is_statistics(options.real):
+        check_statistics(options.metrics)
         return read_statistics(Path(options.real)), None
     pictures = real_pictures(options.real, options.size, options.split)
-    side = yield from picture_side(net, pictures, options.n, "real")
+    side = yield from counted_side(options, net, pictures, "real")
     if options.statistics is not None:
         write_statistics(options.statistics, statistics(side.features))
         yield Note(f"Statistics are in {options.statistics}.")
     return side, pictures
 
 
+def counted_side(
+    options: Evaluate, net: FeatureNet, pictures: NativePictures, stage: str
+) -> Generator[Event, None, Side]:
+    """The features of pictures at hand.
+
+    Raises:
+        BadInput: there are too few for a metric, of all or of those that can be read.
+    """
+    from lienzo.tasks.scoring import check_counts
+    from lienzo.tasks.sides import picture_side
+
+    check_counts(options.metrics, len(pictures.some(options.n)), stage)
+    side = yield from picture_side(net, pictures, options.n, stage)
+    check_counts(options.metrics, len(side.names), stage)
+    return side
+
+
 def fake_side(options: Evaluate, net: FeatureNet, real: Any) -> Generator[Event, None, Side]:
     """The judged side's features."""
     from lienzo.tasks.drawing import Artist
-    from lienzo.tasks.sides import is_model, model_side, picture_side, prompts_for, real_pictures
+    from lienzo.tasks.scoring import check_counts
+    from lienzo.tasks.sides import is_model, model_side, prompts_for, real_pictures
 
     if not is_model(options.fake):
         pictures = real_pictures(options.fake, options.size, "all")
-        return (yield from picture_side(net, pictures, options.n, "fake"))
+        return (yield from counted_side(options, net, pictures, "fake"))
+    check_counts(options.metrics, options.n or MODEL_PICTURES, "fake")
     artist = Artist(options.fake, net.device, steps=options.steps, sampler=options.sampler, guidance=options.guidance)
     prompts = prompts_for(artist, options.prompts, real, options.n or MODEL_PICTURES)
     return (yield from model_side(net, artist, prompts, options.seed, options.batch, options.keep))
 
 
 def write_report(path: Path, options: Evaluate, scores: list[Score], source: Mapping[str, object]) -> None:
-    """The figures as JSON that `--against` reads."""
+    """The figures as JSON that `--against` reads; JSON has no infinity, so that of a psnr is null."""
     figures = [
-        {"name": s.name, "value": s.value, "interval": s.interval, "protocol": str(s.protocol), "notes": s.notes}
+        {
+            "name": s.name,
+            "value": s.value if math.isfinite(s.value) else None,
+            "interval": s.interval,
+            "protocol": str(s.protocol),
+            "notes": s.notes,
+        }
         for s in scores
     ]
     with replacing(path) as work:
@@ -166,7 +226,9 @@ def read_report(path: Path) -> dict[str, tuple[float, str]]:
     """
     try:
         report = json.loads(path.read_text("utf-8"))
-        return {each["name"]: (float(each["value"]), str(each["protocol"])) for each in report["scores"]}
+        values = {each["name"]: each["value"] for each in report["scores"]}
+        protocols = {each["name"]: str(each["protocol"]) for each in report["scores"]}
+        return {name: (math.inf if value is None else float(value), protocols[name]) for name, value in values.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"'{path}' is not an evaluation that lienzo evaluate --out wrote.") from error
 

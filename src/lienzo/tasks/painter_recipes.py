@@ -26,7 +26,7 @@ from lienzo.diffusion.own_painter_recipe import GUIDANCE, Beside, OwnPainterReci
 from lienzo.imaging.writing import save_picture
 from lienzo.metrics.memorisation import memorised
 from lienzo.tasks import painter_sets as sets
-from lienzo.tasks.painter_sets import Base, Captioned, Read
+from lienzo.tasks.painter_sets import Base, Captioned, Read, some
 from lienzo.tasks.train.outcome import measured
 from lienzo.training.finetune import FineTune, save_adapter
 from lienzo.training.recipe import Recipe
@@ -119,17 +119,17 @@ def tuned(options: TrainPainter, base: Base, train: DataSet, held: DataSet) -> M
     captions = sets.captions_of_set(train, styles)
     views = sets.cropped(Captioned(train.images, captions, index[0]), size, options.crops, options.seed)
     withheld = sets.cropped(Captioned(held.images, sets.captions_of_set(held, styles), index[1]), size, 1, options.seed)
-    mixed: list[tuple[float, Captioned]] = []
+    words, mixed = sets.with_words(base.known), []
     if options.repaint:
         first = Captioned(views.array[:: options.crops], captions, index[0])
-        texts = both_ways(base.known, options.repaints)
-        mixed.append((options.repaint, sets.in_palettes(base, first, texts, read, options.seed)))
+        drawings = sets.in_palettes(base, first, words, read, options.repaints, options.seed)
+        mixed.append((options.repaint, drawings))
     fits = np.concatenate([views.array, *(part.array for _, part in mixed)])
     fits = fits[np.random.default_rng(options.seed).permutation(len(fits))[:FITTED]]
     code = extend_linear_code(base.code, fits, options.added)
     beside = [Beside(share, sets.coded(part, code, read)) for share, part in mixed]
     if options.prior:
-        old = [*base.known, *(text for own in captions for text in own)]
+        old = [*words, *(text for own in captions for text in own)]
         prior = sets.drawn_by(base, old, read, 2, options.seed)
         prior.codes = F.pad(prior.codes, (0, code.config["length"] - prior.codes.shape[1]))
         beside.append(Beside(options.prior, prior, base.painter))
@@ -156,19 +156,6 @@ def with_weights(options: TrainPainter, base: Base, recipe: OwnPainterRecipe, ne
 def pictures(data: DataSet, size: int, most: int = SHOWN) -> np.ndarray:
     """The first pictures of a set: uint8 (N, size, size, 3)."""
     return np.asarray(data.images[np.arange(min(len(data), most))]).reshape(-1, size, size, 3)
-
-
-def some(items: Sequence[str], count: int) -> list[str]:
-    """Up to `count` different items, evenly taken."""
-    items = list(dict.fromkeys(items))
-    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
-
-
-def both_ways(names: Sequence[str], count: int) -> list[str]:
-    """`count` texts from names: each as it is or with an article, then the other way, and so on."""
-    chosen = some(names, count)
-    turns = ((chosen[i % len(chosen)], i + i // len(chosen)) for i in range(count))
-    return [name if turn % 2 else f"a {name}" for name, turn in turns]
 
 
 def shown(parts: Sequence[tuple[np.ndarray, CodedPictures]]) -> Shown:

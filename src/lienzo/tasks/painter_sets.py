@@ -144,20 +144,41 @@ def drawn_by(base: Base, texts: Sequence[str], read: Read, per_text: int, seed: 
     return CodedPictures(codes, style, [np.array([r]) for r in row.tolist()], vectors)
 
 
-def in_palettes(base: Base, paintings: Captioned, texts: Sequence[str], read: Read, seed: int) -> Captioned:
-    """Drawings of `texts` by the base in the palette and on the ground of the paintings, the styles in turn."""
+def in_palettes(base: Base, paintings: Captioned, names: Sequence[str], read: Read, count: int, seed: int) -> Captioned:
+    """Drawings by the base in the palette and on the ground of the paintings: `count` in all, as many in each style.
+
+    In each style the names are evenly taken, every other one with an article.
+    """
     known = base.painter.config["styles"]
     plainer = [known.index(name) for name in SHADED if name in known] or list(range(max(base.painter.no_style, 1)))
-    drawn_in = torch.from_numpy(np.random.default_rng(derived_seed(seed, "repaint")).choice(plainer, len(texts)))
-    rows, vectors = read_all([(text,) for text in texts], read)
-    codes = _many(base, vectors[np.concatenate(rows)], drawn_in, derived_seed(seed, "repaint codes"), guidance=2.0)
-    drawings = np.concatenate([pixels(base.code, part) for part in codes.split(256)])
-    styles = sorted(set(paintings.style.tolist()))
-    style = np.array(styles)[np.arange(len(texts)) % len(styles)]
-    for one in styles:
-        palette = palette_of(paintings.array[paintings.style == one], drawings)
-        drawings[style == one] = repainted(drawings[style == one], palette)
-    return Captioned(drawings, [(text,) for text in texts], style)
+    images, captions, styles = [], [], []
+    for n, style in enumerate(sorted(set(paintings.style.tolist()))):
+        chosen = some(names, -(-count // len(set(paintings.style.tolist()))))
+        texts = [name if (i + n) % 2 else f"a {name}" for i, name in enumerate(chosen)]
+        rng = np.random.default_rng(derived_seed(seed, "repaint", n))
+        drawn_in = torch.from_numpy(rng.choice(plainer, len(texts)))
+        rows, vectors = read_all([(text,) for text in texts], read)
+        codes = _many(base, vectors[np.concatenate(rows)], drawn_in, derived_seed(seed, "drawn", n), guidance=2.0)
+        drawings = np.concatenate([pixels(base.code, part) for part in codes.split(256)])
+        images.append(repainted(drawings, palette_of(paintings.array[paintings.style == style], drawings)))
+        captions += [(text,) for text in texts]
+        styles += [style] * len(texts)
+    return Captioned(np.concatenate(images), captions, np.array(styles))
+
+
+def some(items: Sequence[str], count: int) -> list[str]:
+    """Up to `count` different items, evenly taken."""
+    items = list(dict.fromkeys(items))
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+
+
+def with_words(names: Sequence[str]) -> list[str]:
+    """Names and the words in them, of more than two letters: what a prompt may say for short."""
+    words = (word for name in names for word in name.split() if len(word) > 2 and word.isalpha())
+    return list(dict.fromkeys([*names, *sorted(set(words) - _SMALL_WORDS)]))
+
+
+_SMALL_WORDS = frozenset("and for from in of on the with without its".split())
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lienzo.core.errors import BadInput
-from lienzo.core.events import Event, Progress
+from lienzo.core.errors import BadInput, BadPicture
+from lienzo.core.events import Event, Note, Progress
+from lienzo.core.text import printable
 from lienzo.data.native import NativePictures
 from lienzo.imaging.reading import to_tensor
 from lienzo.metrics.bits_per_dim import diffusion_bits_per_dim
@@ -35,6 +38,10 @@ OTHERS = ("clip_score", "bits_per_dim", *PERCEPTUAL)
 CHEAP = 512  # features up to which FID's interval costs little
 DRAWS = 50
 BITS_PICTURES = 16  # bits/dim takes one pass a timestep, so few pictures
+FEWEST = {"precision_recall": 6}
+"""Pictures that a metric of sets needs a side, where those are more than two: here density's five neighbours."""
+OF_STATISTICS = ("fid", "fid_infinity", "clip_score")
+"""Metrics that need no more of the real side than mean and covariance."""
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -43,6 +50,23 @@ def check_names(names: Sequence[str]) -> None:
         if name not in METRICS and name not in PAIR_METRICS and name not in OTHERS:
             known = ", ".join([*METRICS, *PAIR_METRICS, *OTHERS])
             raise BadInput(f"There is no metric '{name}'; there are {known}.")
+
+
+def check_counts(names: Sequence[str], count: int, side: str) -> None:
+    """Pass where `count` pictures are enough for the metrics; BadInput that names the metric else."""
+    for name in names:
+        fewest = FEWEST.get(name, 2 if name in METRICS else 1)
+        if count < fewest:
+            there = f"there {'is' if count == 1 else 'are'} {count}"
+            raise BadInput(f"{name} needs at least {fewest} {side} pictures; {there}. Choose others by --metrics.")
+
+
+def check_statistics(names: Sequence[str]) -> None:
+    """Pass where mean and covariance of the real side serve all metrics; BadInput that names the metric else."""
+    for name in names:
+        if name not in OF_STATISTICS:
+            known = ", ".join(OF_STATISTICS)
+            raise BadInput(f"{name} needs the real pictures; their statistics serve --metrics {known} only.")
 
 
 def needs_sets(names: Sequence[str]) -> bool:
@@ -103,13 +127,23 @@ def _paired(options: Evaluate, names: list[str], real: NativePictures) -> Genera
         raise BadInput("The two sides have no pictures of equal names to compare.")
     measures = {name: _pair_measure(name, options) for name in names}
     values: dict[str, list[Tensor]] = {name: [] for name in names}
+    began = time.monotonic()
     for done, (a, b) in enumerate(pairs, 1):
-        x, y = (to_tensor(side.read(row)).double() for side, row in ((fake, b), (real, a)))
+        try:
+            x, y = (to_tensor(side.read(row)).double() for side, row in ((fake, b), (real, a)))
+        except BadPicture as error:
+            yield Note(f"The pair '{printable(real.names[a])}' was left out: {error}", "warning")
+            continue
         if x.shape != y.shape:
-            raise BadInput(f"'{fake.names[b]}' is {_size(x)} pixels, its real picture {_size(y)}: pairs are equal.")
+            raise BadInput(
+                f"'{printable(fake.names[b])}' has {_size(x)} pixels and its real picture {_size(y)}; both of a pair "
+                "must have the same size."
+            )
         for name, (measured, _) in measures.items():
             values[name].append(measured(x, y).detach().double().reshape(-1).cpu())
-        yield Progress("pairs", done, len(pairs), 0.0, "image")
+        yield Progress("pairs", done, len(pairs), time.monotonic() - began, "image")
+    if not values[names[0]]:
+        raise BadInput("None of the pairs can be read.")
     return [_pair_score(name, torch.cat(each), measures[name][1]) for name, each in values.items()]
 
 
@@ -137,8 +171,10 @@ def _pair_measure(name: str, options: Evaluate) -> tuple[Callable[[Tensor, Tenso
 
 
 def _pair_score(name: str, each: Tensor, made: dict[str, str]) -> Score:
-    key = name.replace("-", "_")
-    return Score(key, float(each.mean()), Protocol.of(key, made, {"n": len(each)}), mean_interval(each, 100, 1))
+    key, spread = name.replace("-", "_"), mean_interval(each, 100, 1)
+    if spread is not None and not all(map(math.isfinite, spread)):  # equal pictures have an infinite psnr
+        spread = None
+    return Score(key, float(each.mean()), Protocol.of(key, made, {"n": len(each)}), spread)
 
 
 def _bits(options: Evaluate, pictures: NativePictures) -> Generator[Event, None, list[Score]]:

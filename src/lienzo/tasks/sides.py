@@ -12,8 +12,10 @@ import numpy as np
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Note, Progress
+from lienzo.core.text import printable
 from lienzo.data.native import NativePictures, native_pictures
 from lienzo.imaging.writing import save_picture
+from lienzo.weights.store import RUN_MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +47,17 @@ class Side:
 
 
 def is_model(spec: str) -> bool:
-    """Whether a side's name is of a model: no folder, archive or shards of pictures, or a run folder."""
+    """Whether a side's name is of a model: no folder, archive or shards of pictures, or a run folder.
+
+    Raises:
+        BadInput: it is the folder of a training that has saved nothing yet.
+    """
     path = Path(spec).expanduser()
-    if path.is_dir():
-        return (path / "model.safetensors").is_file()
-    return path.suffix.lower() not in (".zip", ".tar") and "::" not in spec
+    if spec and path.is_dir():
+        if (path / "metrics.jsonl").exists() and not (path / RUN_MODEL).is_file():
+            raise BadInput(f"The training in '{printable(spec, 200)}' has not saved a model yet.")
+        return (path / RUN_MODEL).is_file()
+    return bool(spec) and path.suffix.lower() not in (".zip", ".tar") and "::" not in spec
 
 
 def embed(

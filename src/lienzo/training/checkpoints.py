@@ -39,6 +39,12 @@ def load_checkpoint(folder: Path) -> tuple[Flat, dict[str, Any]] | None:
     return None
 
 
+def newest_items(folder: Path) -> int:
+    """How many items the newest checkpoint had seen; 0 where there is none."""
+    names = sorted(path.stem for path in folder.glob("state_*.safetensors"))
+    return int(names[-1].removeprefix("state_")) if names else 0
+
+
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> Flat:
     """The optimiser's per-parameter tensors under `optimizer.<index>.<name>`."""
     state = optimizer.state_dict()["state"]

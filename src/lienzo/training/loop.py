@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Picture, Progress
+from lienzo.training.claim import claimed
 from lienzo.training.plan import Training
 from lienzo.training.recipe import Recipe
 from lienzo.training.schedule import rate_at
 from lienzo.training.state import Run
-from lienzo.training.stopping import stop_requests
-from lienzo.training.trackers import Log
+from lienzo.training.stopping import Stop, stop_requests
+from lienzo.training.trackers import Log, require_trackers
 
 PENDING = 200  # steps whose losses may wait on a GPU before they are looked at
 
@@ -71,10 +73,16 @@ class Watch:
             for name, value in zip(names, values, strict=True):
                 if not math.isfinite(value) and not (name == "gradient" and self.run.plan.precision == "fp16"):
                     raise Diverged(
-                        f"The {name} became {value} after {seen} items, so training stopped; the last good checkpoint "
-                        f"is kept in {self.run.folder / 'checkpoints'}. Lower --learning-rate or look at the data."
+                        f"The {name} became {value} after {seen} items, so training stopped; {self._left()}. Lower "
+                        "--learning-rate or look at the data."
                     )
         return dict(zip(names, rows[-1].tolist(), strict=True))
+
+    def _left(self) -> str:
+        folder = self.run.folder / "checkpoints"
+        if any(folder.glob("state_*")):
+            return f"the last good checkpoint is kept in {folder}"
+        return "there is no checkpoint from before"
 
     def report(self, log: Log | None, figures: dict[str, float], *, always: bool) -> Iterator[Event]:
         """About once a second: the figures, the pace and the rate into the log and out as events."""
@@ -99,25 +107,31 @@ def fit(recipe: Recipe, plan: Training, folder: Path) -> Iterator[Event]:
     Yields:
         Progress for every step, Metric for losses about once a second (also appended to `metrics.jsonl`),
         Metric and Picture at each look, Checkpoint for each save. `folder/checkpoints` holds the last two states.
-        SIGTERM and `plan.minutes` save and stop early, with a Note.
+        SIGTERM, Ctrl-C and `plan.minutes` save and stop early, with a Note.
 
     Raises:
-        BadInput: the folder holds a run of other settings; the disk refuses; a loss stopped being a number
-            (`Diverged`): then the newest checkpoint is one from before.
+        BadInput: the folder holds a run of other settings, or another training is at work in it; a tracker is not
+            installed; memory does not suffice; the disk refuses; a loss stopped being a number (`Diverged`): then the
+            newest checkpoint is one from before.
+        KeyboardInterrupt: after a Ctrl-C, once the checkpoint is written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_trackers(plan.trackers)
     run = Run(recipe, plan, folder)
-    log = Log(folder, plan.trackers, run.facts(), run.images_seen) if run.processes.main else None
-    try:
-        with stop_requests() as asked:
-            if run.images_seen:
-                what = "Already trained on" if run.images_seen >= plan.images else "Resuming after"
-                yield from speak(run, Note(f"{what} {run.images_seen} items."))
-            yield from _steps(run, log, asked)
-    finally:
-        run.batches.close()  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        run.processes.share(lambda: stack.enter_context(claimed(folder)))
+        run.resume()
+        stack.callback(run.batches.close)  # type: ignore[attr-defined]
+        log = Log(folder, plan.trackers, run.facts(), run.images_seen) if run.processes.main else None
         if log is not None:
-            log.close()
+            stack.callback(log.close)
+        stop = stack.enter_context(stop_requests())
+        if run.images_seen:
+            what = "Already trained on" if run.images_seen >= plan.images else "Resuming after"
+            yield from speak(run, Note(f"{what} {run.images_seen} items."))
+        with run.processes.together():
+            yield from _steps(run, log, stop)
+        if stop.interrupted is not None:
+            raise KeyboardInterrupt
 
 
 def speak(run: Run, *events: Event) -> Iterator[Event]:
@@ -126,17 +140,31 @@ def speak(run: Run, *events: Event) -> Iterator[Event]:
         yield from events
 
 
-def _steps(run: Run, log: Log | None, asked: Callable[[], bool]) -> Iterator[Event]:
+def _step(run: Run) -> dict[str, Tensor]:
+    """One step; too little memory for it is a sentence."""
+    try:
+        return run.step()
+    except (MemoryError, RuntimeError) as error:  # on a CPU torch has no class of its own for it
+        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not lacking:
+            raise
+        raise BadInput(
+            f"The memory does not suffice for {run.recipe.batch_size} items at once; lower --batch and raise "
+            "--accumulate by as much, or add --checkpointing."
+        ) from error
+
+
+def _steps(run: Run, log: Log | None, request: Stop) -> Iterator[Event]:
     """Steps until the end or a request to stop, with everything that is due after each."""
     plan, watch = run.plan, Watch(run)
     every = plan.look_images or plan.images
     while run.images_seen < plan.images:
         before = run.images_seen
-        watch.pending.append((before, run.step()))
+        watch.pending.append((before, _step(run)))
         elapsed, end = time.monotonic() - watch.began, run.images_seen >= plan.images
         done = min(run.images_seen, plan.images) - watch.first
         yield from speak(run, Progress(run.recipe.name, done, plan.images - watch.first, elapsed, "image"))
-        stop, save, check = watch.due(asked())
+        stop, save, check = watch.due(request.asked)
         if stop or save or check:
             yield from watch.report(log, watch.check(), always=stop)
         if end or before // every != run.images_seen // every:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lienzo.core.options import Options
 
@@ -53,3 +54,17 @@ class Training(Options):
     """Batches prepared ahead of time in other threads."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Where figures and samples go besides metrics.jsonl; each needs its package (extra `track`)."""
+
+    @field_validator("ema_half_lives")
+    @classmethod
+    def _averages_forget(cls, half_lives: tuple[int, ...]) -> tuple[int, ...]:
+        if min(half_lives) < 1:
+            raise ValueError(f"each half-life should be at least 1, not {min(half_lives)}")
+        return half_lives
+
+    @field_validator("learning_rate", "weight_decay")
+    @classmethod
+    def _rates_are_finite(cls, rate: float) -> float:
+        if not math.isfinite(rate):
+            raise ValueError(f"it should be a finite number, not {rate}")
+        return rate

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
+
+from lienzo.core.errors import BadInput
+
+LOST = ("by peer", "remote process exited")
+"""What gloo and NCCL say of a process that went away; they have no class of their own for it."""
 
 
 class Processes:
@@ -25,6 +31,23 @@ class Processes:
         self.accelerator = Accelerator(cpu=not there)
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """While inside, the end of another process ends this one with a sentence.
+
+        Raises:
+            BadInput: another process can no longer be reached.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count == 1 or not any(words in str(error) for words in LOST):
+                raise
+            raise BadInput(
+                "Another process of this training has ended, so this one stopped too; what it said is above, and the "
+                "same command goes on from the last checkpoint."
+            ) from error
 
     @property
     def device(self) -> torch.device:

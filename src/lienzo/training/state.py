@@ -34,10 +34,10 @@ def fresh(recipe: Recipe, plan: Training) -> nn.Module:
 
 
 class Run:
-    """One training run in `folder`, continued from its newest checkpoint.
+    """One training run in `folder`. Making it touches no files; `resume` continues from the newest checkpoint.
 
     Raises:
-        BadInput: the checkpoint belongs to a run of other settings; the sentence says which.
+        BadInput: the network cannot be made as wished, or not trained on this machine.
     """
 
     def __init__(self, recipe: Recipe, plan: Training, folder: Path):
@@ -55,7 +55,6 @@ class Run:
         self.optimizer = make_optimizer(self.network, plan)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
         self.images_seen = 0
-        self._resume()
         self.model = self.processes.accelerator.prepare_model(self.network)
         self.items = recipe.batch_size * plan.accumulate * self.processes.count  # of one optimiser step
         self.batches = self._batches()
@@ -72,7 +71,12 @@ class Run:
         facts = {"recipe": self.recipe.name, "items_a_step": items, **plan, **self.recipe.facts()}
         return json.loads(json.dumps(facts))  # tuples become lists, as in a checkpoint
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Continue from the folder's newest checkpoint, if there is one; before the first step.
+
+        Raises:
+            BadInput: it belongs to a run of other settings; the sentence says which.
+        """
         found = self.processes.share(lambda: load_checkpoint(self.folder / "checkpoints"))
         if found is None:
             return
@@ -87,6 +91,7 @@ class Run:
         if "scaler" in facts:
             self.scaler.load_state_dict(facts["scaler"])
         self.images_seen = int(facts["images_seen"])
+        self.batches = self._batches()
 
     def save(self) -> Checkpoint:
         """Write a checkpoint and return its event."""
@@ -155,6 +160,7 @@ def by_prefix(tensors: Flat) -> dict[str, Flat]:
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Refuse to resume a run whose settings have changed, naming the first that differ."""
+    before, now = _flat(before), _flat(now)
     differ = [f"{key}={before[key]}, not {now[key]}" for key in now if key in before and before[key] != now[key]]
     if differ:
         more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
@@ -162,6 +168,14 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> Non
             f"The run in {folder} was begun with {'; '.join(differ[:3])}{more}. Give the same options to resume it, "
             "or another --run to begin anew."
         )
+
+
+def _flat(facts: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """Facts without dicts in dicts: `config.width` for the width in `config`."""
+    flat: dict[str, Any] = {}
+    for key, value in facts.items():
+        flat |= _flat(value, f"{within}{key}.") if isinstance(value, dict) else {f"{within}{key}": value}
+    return flat
 
 
 def trained(recipe: Recipe, folder: Path, average: int = 0) -> nn.Module:

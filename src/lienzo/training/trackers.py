@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,16 +29,24 @@ class Log:
     def _drop_after(self, images_seen: int) -> None:
         if not self.path.is_file():
             return
-        lines = self.path.read_text("utf-8").splitlines()
+        lines = self.path.read_text("utf-8", "replace").splitlines()
         kept = [line for line in lines if _seen(line) <= images_seen]
         if len(kept) < len(lines):
             with replacing(self.path) as work:
                 work.write_text("".join(line + "\n" for line in kept), "utf-8")
 
     def figures(self, images_seen: int, values: dict[str, float]) -> None:
-        """Write one moment's numbers."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
+        """Write one moment's numbers; what is no number is null, as JSON has no other word for it.
+
+        Raises:
+            BadInput: the disk refuses.
+        """
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"images_seen": images_seen, **finite}) + "\n")
+        except OSError as error:
+            raise BadInput(f"'{self.path}' cannot be written: {error.strerror or error}.") from error
         for tracker in self.trackers:
             tracker.log(values, step=images_seen)
 
@@ -61,10 +70,19 @@ def _seen(line: str) -> int:
         return 2**63
 
 
+def require_trackers(names: tuple[str, ...]) -> None:
+    """Pass where the packages of all trackers are there.
+
+    Raises:
+        BadInput: one is missing; the sentence says how to get it.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise BadInput(f"The tracker '{name}' is not installed; install it with: pip install 'lienzo[track]'.")
+
+
 def _open(name: str, folder: Path, settings: dict[str, Any]) -> Any:
     """A tracker of accelerate. Weights & Biases stays offline unless WANDB_MODE says otherwise."""
-    if find_spec(name) is None:
-        raise BadInput(f"The tracker '{name}' is not installed; pip install lienzo[track] brings it.")
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
     if name == "tensorboard":

@@ -19,8 +19,18 @@ from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.own_painter import OwnPainter
 from lienzo.tasks.create import Create
 from lienzo.tasks.easel import open_easel
-from lienzo.tasks.painter_recipes import open_base, some, tuned
-from lienzo.tasks.painter_sets import Captioned, captions_of_set, coded, cropped, drawn_by, in_palettes, styles_of
+from lienzo.tasks.painter_recipes import open_base, tuned
+from lienzo.tasks.painter_sets import (
+    Captioned,
+    captions_of_set,
+    coded,
+    cropped,
+    drawn_by,
+    in_palettes,
+    some,
+    styles_of,
+    with_words,
+)
 from lienzo.tasks.train.diffusion import TrainDiffusion
 from lienzo.tasks.train.painter import TUNING, TrainPainter, as_painter, is_painter, run
 from lienzo.weights.models import load_model, read_card
@@ -226,10 +236,10 @@ def test_what_the_base_draws_comes_with_its_own_words() -> None:
     text = read(["fox", "cat"]).half()
     assert torch.equal(prior.vectors, text)
     paintings = Captioned(paintings_set().images[:, ::2, ::2], [()] * 9, np.arange(9) % 2 + 3)
-    drawings = in_palettes(base, paintings, ["fox", "cat", "dog"], read, 0)
-    assert drawings.array.shape == (3, SIZE, SIZE, 3)
-    assert drawings.style.tolist() == [3, 4, 3]
-    assert list(drawings.captions) == [("fox",), ("cat",), ("dog",)]
+    drawings = in_palettes(base, paintings, ["fox", "cat", "dog"], read, 5, 0)
+    assert drawings.array.shape == (6, SIZE, SIZE, 3)
+    assert drawings.style.tolist() == [3, 3, 3, 4, 4, 4]
+    assert [text for (text,) in drawings.captions] == ["a fox", "cat", "a dog", "fox", "a cat", "dog"]
 
 
 def test_pictures_without_captions_can_be_learned() -> None:
@@ -259,3 +269,9 @@ def test_other_verbs_hand_painters_over() -> None:
 def test_what_differs_in_tuning_is_an_option() -> None:
     assert TUNING.keys() <= TrainPainter.model_fields.keys()
     TrainPainter.make(data="x", **TUNING)
+
+
+def test_words_of_names_count_too() -> None:
+    assert with_words(["bridge at night", "cat", "1st place medal"]) == [
+        "bridge at night", "cat", "1st place medal", "bridge", "medal", "night", "place",
+    ]  # fmt: skip

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from lienzo.core.events import Checkpoint, Event, Metric, Note, Picture, Table
+from lienzo.core.errors import BadInput
+from lienzo.core.events import Checkpoint, Event, Note, Picture, Table
 from lienzo.data.sets import DataSet
 from lienzo.training.plan import Training
 
@@ -37,7 +38,7 @@ class TrainOptions(Training):
     """Licence of the trained weights, for the model's card."""
     dry_run: bool = False
     """Print the resolved configuration, parameters, predicted memory and time, and stop."""
-    batch: int = Field(32, ge=1)
+    batch: int = Field(32, ge=1, le=65_536)
     """Items of one forward pass of one process."""
 
 
@@ -56,7 +57,12 @@ def train(options: TrainOptions, size: int, make: MakeRecipe, title: str, limits
 
     Yields:
         The loop's events; a Note for data passed over, for resuming, and for the finished model.
+
+    Raises:
+        BadInput: adapters are wanted of no model; the data, the model of --from or the run's folder do not fit.
     """
+    if options.lora is not None and options.start_from is None:
+        raise BadInput("--lora trains adapters of a model; name it with --from.")
     data, held = yield from opened(options, size)
     yield from train_recipe(options, make(data, held), data, title, limits)
 
@@ -94,23 +100,22 @@ def train_recipe(
         yield from dry_run(options, recipe, plan, data)
         return
     outcome = Outcome(options.run, recipe, data, title=title, limits=limits, licence=options.licence)
+    path, speaks = None, False
     for event in fit(recipe, plan, options.run):
-        if isinstance(event, Metric) and "[" in event.name:  # measured on withheld data
-            outcome.figures[event.name] = event.value
-        elif isinstance(event, Picture):
-            event = outcome.keep(event)
-        yield event
+        speaks = True
+        yield outcome.keep(event) if isinstance(event, Picture) else event
         if isinstance(event, Checkpoint):
-            path = outcome.export(event.images_seen)
-    if outcome.exported:
-        yield Note(f"The model is {path}.")
+            path = outcome.export()
+    if speaks:  # of several processes one
+        yield Note(f"The model is {path or outcome.export()}.")
 
 
 def told(data: DataSet) -> Iterator[Event]:
     """What was found, and the first problems of the data."""
     named = f", {len(data.label_names)} classes" if data.label_names else ""
     worded = sum(map(bool, data.captions))
-    yield Note(f"{len(data)} pictures{named}{f', {worded} with captions' if worded else ''}.")
+    plural = "" if len(data) == 1 else "s"
+    yield Note(f"{len(data)} picture{plural}{named}{f', {worded} with captions' if worded else ''}.")
     yield from (Note(problem, "warning") for problem in data.problems[:SHOWN])
     if len(data.problems) > SHOWN:
         yield Note(f"There are {len(data.problems) - SHOWN} more remarks of this kind.", "warning")

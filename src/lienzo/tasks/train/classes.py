@@ -42,7 +42,7 @@ class TrainClasses(TrainOptions):
     image_size: int = Field(28, ge=8, le=256)
     """Width and height in pixels; the pictures are scaled and cropped to it."""
     width: int = Field(32, ge=8, le=1024)
-    """Channels of the first level (shuffle: a multiple of 16; unet: of 32), or of the transformer (of 64)."""
+    """Channels of the first level (shuffle: a multiple of 8; unet: of 32), or of the transformer (of 64)."""
     depth: int = Field(2, ge=1, le=32)
     """Residual blocks of the smallest level (shuffle) or of each level (unet), or blocks of the transformer."""
     patch: int = Field(4, ge=1, le=32)
@@ -51,11 +51,11 @@ class TrainClasses(TrainOptions):
     """Share of labels hidden in training, which classifier-free guidance needs."""
 
     # Of the plan, what two cores of a CPU do in a few minutes.
-    batch: int = Field(64, ge=1)
+    batch: int = Field(64, ge=1, le=65_536)
     """Items of one forward pass of one process."""
     images: int = Field(300_000, ge=1)
     """Pictures to see in all."""
-    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate: float = Field(6e-3, gt=0)
     """Peak learning rate of AdamW."""
     warmup: int = Field(6_400, ge=0)
     """Pictures over which the rate rises linearly from 0."""
@@ -115,7 +115,8 @@ def config(options: TrainClasses) -> dict[str, Any]:
         raise BadInput(f"This network needs an --image-size that is a multiple of {multiple}; {size} is not.")
     if options.network == "shuffle":
         widths = [width * (level + 1) for level in range(levels)]
-        return {"widths": widths, "depths": [1] * (levels - 1) + [depth], "head_width": min(32, widths[-1])}
+        heads = next((head for head in (32, 16, 8) if widths[-1] % head == 0), 32)
+        return {"widths": widths, "depths": [1] * (levels - 1) + [depth], "head_width": heads}
     if options.network == "dit":
         return {"patch_size": options.patch, "hidden_size": width, "depth": depth, "num_heads": max(width // 64, 1)}
     return {"block_out_channels": [width, 2 * width, 2 * width], "layers_per_block": depth}

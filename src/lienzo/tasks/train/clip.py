@@ -77,7 +77,7 @@ class TrainClip(TrainOptions):
     """With several processes, contrast with the pairs of all of them."""
 
     # Of the plan, what suits a laptop.
-    batch: int = Field(128, ge=2)
+    batch: int = Field(128, ge=2, le=65_536)
     """Pairs of one forward pass of one process; each is told apart from all others of it."""
     images: int = Field(100_000, ge=1)
     """Pairs to see in all."""

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from lienzo.core.events import Picture
 from lienzo.data.sets import DataSet
 from lienzo.imaging.writing import save_picture
+from lienzo.training.checkpoints import newest_items
 from lienzo.training.recipe import Recipe
 from lienzo.training.state import trained
 from lienzo.weights.models import Card, Measured, TrainingData, save_model
 
 
 class Outcome:
-    """The files of a run besides its checkpoints: `samples/ITEMS.png` and `model.safetensors`.
-
-    Attributes:
-        figures: the newest figures by name; they go into the card.
-        exported: whether the model was written by this command.
-    """
+    """The files of a run besides its checkpoints: `samples/ITEMS.png` and `model.safetensors`."""
 
     def __init__(self, folder: Path, recipe: Recipe, data: DataSet, *, title: str, limits: str, licence: str):
         self.folder, self.recipe, self.data = folder, recipe, data
         self.title, self.limits, self.licence = title, limits, licence
-        self.figures: dict[str, float] = {}
-        self.exported = False
 
     def keep(self, event: Picture) -> Picture:
         """Save a sample sheet and tell its path."""
@@ -34,22 +29,32 @@ class Outcome:
         save_picture(event.image, path, exist_ok=True)
         return replace(event, path=str(path))
 
-    def export(self, images_seen: int) -> Path:
-        """Write the averaged weights of the newest checkpoint as the run's model."""
+    def export(self) -> Path:
+        """Write the averaged weights of the newest checkpoint as the run's model, with its newest figures."""
         model = self.recipe.export(trained(self.recipe, self.folder))
+        seen = newest_items(self.folder / "checkpoints")
         about = f"{len(self.data)} pictures, fingerprint {self.data.fingerprint[:16]}"
         card = Card(
             title=self.title,
-            description=f"Trained by the recipe '{self.recipe.name}' on {images_seen} items.",
+            description=f"Trained by the recipe '{self.recipe.name}' on {seen} items.",
             licence=self.licence,
             training_data=[TrainingData(name=about, licence="not stated")],
-            metrics=[measured(name, value) for name, value in self.figures.items()],
+            metrics=[measured(name, value) for name, value in newest_figures(self.folder).items()],
             limits=self.limits,
         )
         path = self.folder / "model.safetensors"
         save_model(path, self.recipe.network, model.config, model.state_dict(), card, half=True)  # type: ignore[arg-type]
-        self.exported = True
         return path
+
+
+def newest_figures(folder: Path) -> dict[str, float]:
+    """The last value of each figure on withheld data (they have a protocol in brackets) in a run's log."""
+    figures: dict[str, float] = {}
+    path = folder / "metrics.jsonl"
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        found = json.loads(line)
+        figures |= {name: value for name, value in found.items() if "[" in name and value is not None}
+    return figures
 
 
 def measured(figure: str, value: float) -> Measured:

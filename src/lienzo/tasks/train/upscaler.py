@@ -63,7 +63,7 @@ class TrainUpscaler(TrainOptions):
     """What is minimised; l2 finds the edges of drawings sooner, l1 and charbonnier are the paper's."""
 
     # Of the plan, what suits a laptop.
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=65_536)
     """Crops of one forward pass of one process."""
     images: int = Field(56_000, ge=1)
     """Crops to see in all."""

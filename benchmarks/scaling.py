@@ -22,7 +22,7 @@ def pace(processes: int, arguments: argparse.Namespace, flags: list[str]) -> flo
     """Images a second of all processes together, once the first five seconds are over."""
     with tempfile.TemporaryDirectory() as folder:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", "lienzo"]
-        command = [sys.executable, "-m", *launcher, "train", "diffusion", "--data", arguments.data, "--run", folder]
+        command = [sys.executable, "-m", *launcher, "train", "diffusion", "--data", arguments.data, "--out", folder]
         command += ["--minutes", str(arguments.seconds / 60), "--images", "100000000", "--batch", str(arguments.batch)]
         command += ["--save-seconds", "100000", "--quiet", *flags]
         subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL)

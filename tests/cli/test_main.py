@@ -153,6 +153,22 @@ def test_errors_of_the_disk_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys
     assert (code, err) == (2, "lienzo: Permission denied (some [31mwhere).\n")
 
 
+def test_of_several_processes_each_says_which_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert lienzo(capsys, "zzz")[2].startswith("lienzo (process 1): There is no command 'zzz'")
+    monkeypatch.setenv("RANK", "0")
+    assert lienzo(capsys, "zzz")[2].startswith("lienzo: ")
+
+
+def test_help_begins_with_what_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = lienzo(capsys, "train", "diffusion", "--help")
+    headings = re.findall(r"╭─ ([\w ]+) ─", out)
+    assert headings == ["Data and run", "Parameters", "Training", "Screen"]
+    assert "(2000,)" not in out
+
+
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> Iterator[Event]:
         yield Note("begin")

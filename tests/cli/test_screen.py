@@ -58,6 +58,36 @@ def test_every_event_on_a_terminal(terminal: Live) -> None:
     assert "inf" in out
 
 
+def test_losses_stand_beside_the_bar_and_results_below_each_other(terminal: Live) -> None:
+    """Two losses a second would push everything else off the screen; a result must not be glued to a bar's line."""
+    steps: list[Event] = []
+    for i in range(1, 41):
+        steps += [Progress("adm", i, 40, i / 10, "image"), Metric("mse", 1 / i, images_seen=i)]
+    terminal(iter([*steps, Metric("mse[withheld]", 0.5, images_seen=40), Picture(40, 0, IMAGE, "sheet.png")]))
+    err = terminal.console.sent  # type: ignore[attr-defined]
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in re.split(r"[\r\n]", err)]
+    assert not [line for line in lines if re.match(r"\d+ mse ", line)]
+    assert [line for line in lines if "mse 0.0256" in line and "adm" in line]
+    assert "40 mse[withheld] 0.5000" in lines
+    assert err.index("withheld") < err.rindex("\x1b[2K")  # the bar was wiped off for the result
+
+
+def test_a_log_file_gets_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("lienzo.cli.screen.time.monotonic", lambda: next(clock))
+    steps: list[Event] = []
+    for i in range(1, 41):
+        steps += [Metric("mse", 1 / i, images_seen=i), Progress("adm", i, 4000, i / 10, "image")]
+    note = Note("x" * 200)
+    Live()(iter([*steps, note]))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "adm 1 of 4000, mse 1.0000, 0.10 s/image, 7 minutes left"
+    assert 5 < len(lines) < 25
+    assert lines[-1] == note.text  # not broken at a width that nobody has
+
+
 def test_notes_and_bars_do_not_reach_standard_output(terminal: Live) -> None:
     terminal(iter([Note("a note"), Progress("paint", 1, 2), Checkpoint("x", 1)]))
     assert terminal.out.sent == ""  # type: ignore[attr-defined]

@@ -22,9 +22,12 @@ from lienzo.core.events import Checkpoint, Metric, Note, Progress
 from lienzo.training.checkpoints import load_checkpoint
 from lienzo.training.loop import Diverged, fit
 from lienzo.training.plan import Training
+from lienzo.training.processes import Processes
 from lienzo.training.recompute import recompute_blocks
 from lienzo.training.schedule import rate_at
 from lienzo.training.state import trained
+from lienzo.training.stopping import HASTE, Stop, stop_requests
+from lienzo.training.trackers import Log
 
 SCRIPT = str(Path(__file__).parent / "lines.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -50,6 +53,12 @@ def kill_at(target: int, folder: Path, arguments: list[str], sign: int = signal.
         time.sleep(random.uniform(0, 0.01))
     os.killpg(process.pid, sign)
     return process.wait()
+
+
+def log_of(folder: Path) -> list[dict]:
+    """Every line of metrics.jsonl, each valid JSON."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) for line in lines]
 
 
 def plan(**changes: object) -> Training:
@@ -91,6 +100,9 @@ def test_killed_run_resumes_equal(tmp_path: Path, kind: str, processes: int) -> 
         assert target <= newest(tmp_path / "killed") < PLAN.images
     finish = command(tmp_path / "killed", kind, processes)
     subprocess.run(finish, env=ENVIRONMENT, check=True, capture_output=True)
+    seen = [line["images_seen"] for line in log_of(tmp_path / "killed")]
+    assert seen == sorted(seen)
+    assert seen[-1] == PLAN.images
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
@@ -168,6 +180,52 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     assert Note(f"Resuming after {seen} items.") in events
 
 
+def test_ctrl_c_saves_and_interrupts(tmp_path: Path) -> None:
+    slow = command(tmp_path, "line", recipe={"wait": 0.01}, plan={"save_seconds": 0.5})
+    assert kill_at(20, tmp_path, slow, signal.SIGINT) == -signal.SIGINT
+    seen = newest(tmp_path)
+    assert 20 < seen < PLAN.images
+    assert Note(f"Resuming after {seen} items.") in list(fit(Line(), plan(save_seconds=0.5), tmp_path))
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    stop = Stop()
+    stop.interrupt(signal.SIGINT, None)
+    stop.interrupt(signal.SIGINT, None)  # at once: the launcher's copy of the first
+    assert stop.asked
+    assert stop.interrupted is not None
+    stop.interrupted -= HASTE + 1
+    with pytest.raises(KeyboardInterrupt):
+        stop.interrupt(signal.SIGINT, None)
+
+
+def test_signals_that_are_ignored_stay_ignored() -> None:
+    """As in a shell's background job, or under nohup."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_requests():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_end_of_another_process_ends_this_one(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run(command(tmp_path, "dying", 2), env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert time.monotonic() - began < 60
+    assert "Another process of this training has ended, so this one stopped too" in done.stderr
+    assert newest(tmp_path) > 0
+
+
+def test_other_faults_are_not_taken_for_a_lost_process() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), Processes().together():
+        raise RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="closed by peer"), Processes().together():
+        raise RuntimeError("closed by peer")  # alone there are no others
+
+
 def test_minutes_stop_and_go_on(tmp_path: Path) -> None:
     events = list(fit(Line(wait=0.01), plan(minutes=0.005), tmp_path))
     assert isinstance(events[-1], Note)
@@ -187,10 +245,84 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
-    with pytest.raises(Diverged, match=r"mse became nan after 1000 items.*Lower --learning-rate"):
+    with pytest.raises(Diverged, match=r"mse became nan after 1000 items.*is kept in .*Lower --learning-rate"):
         list(fit(Exploding(), PLAN, tmp_path))
     assert newest(tmp_path) == 1000
+    with pytest.raises(Diverged, match=r"after 1000 items, so training stopped; there is no checkpoint from before"):
+        list(fit(Exploding(), plan(save_seconds=99), tmp_path / "unsaved"))
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+class Wide(Line):
+    """Its facts hold its network's arguments."""
+
+    width = 3
+
+    def facts(self) -> dict:
+        return super().facts() | {"config": {"depth": 2, "width": self.width}}
+
+
+def test_of_a_changed_network_only_the_change_is_told(tmp_path: Path) -> None:
+    list(fit(Wide(), plan(images=40), tmp_path))
+    other = Wide()
+    other.width = 4
+    with pytest.raises(BadInput, match=r"was begun with config\.width=3, not 4\. Give"):
+        next(fit(other, PLAN, tmp_path))
+
+
+def test_one_training_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    """The lock ends with the training, however it ends."""
+    run = fit(Line(), PLAN, tmp_path)
+    next(run)
+    with pytest.raises(BadInput, match="Another training is at work in"):
+        next(fit(Line(), PLAN, tmp_path))
+    run.close()
+    with pytest.raises(Diverged):
+        list(fit(Exploding(), PLAN, tmp_path / "other"))
+    next(fit(Exploding(), PLAN, tmp_path / "other"))
+    assert next(fit(Line(), PLAN, tmp_path))
+
+
+@pytest.mark.parametrize("changes", [{"precision": "fp16"}, {"learning_rate": 1e30, "clip": 1e30, "warmup": 0}])
+def test_a_training_that_comes_to_nothing_leaves_nothing(tmp_path: Path, changes: dict) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("fp16 works here")
+    with pytest.raises(BadInput):
+        list(fit(Line(), plan(**changes, save_seconds=99), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_no_folder_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(BadInput, match="cannot be the folder of a run: a file has this name"):
+            next(fit(Line(), PLAN, folder))
+
+
+class Hungry(Line):
+    """A step raises what its maker wishes."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error = error
+
+    def step(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_too_little_memory_is_a_sentence(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(BadInput, match=r"does not suffice for 20 items at once; lower --batch"):
+        next(fit(Hungry(error), PLAN, tmp_path))
+    with pytest.raises(RuntimeError, match="shapes"):
+        next(fit(Hungry(RuntimeError("shapes differ")), PLAN, tmp_path))
 
 
 def test_log_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
@@ -222,6 +354,19 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     assert "cannot be written: File too large" in done.stderr
     assert newest(tmp_path) == 1000
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(BadInput, match=r"metrics\.jsonl' cannot be written: No space left on device"):
+        list(fit(Line(), PLAN, tmp_path))
+
+
+def test_what_is_no_number_is_null_in_the_log(tmp_path: Path) -> None:
+    log = Log(tmp_path, (), {}, 0)
+    log.figures(4, {"gradient": float("inf"), "mse": 1.0})
+    assert log_of(tmp_path) == [{"images_seen": 4, "gradient": None, "mse": 1.0}]
 
 
 def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:

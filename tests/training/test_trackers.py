@@ -50,6 +50,8 @@ def test_weights_and_biases_stays_offline(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_missing_tracker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"'tensorboard' is not installed; install it with: pip install 'lienzo\[track\]'"):
+    with pytest.raises(
+        BadInput, match=r"'tensorboard' is not installed; install it with: pip install 'lienzo\[track\]'"
+    ):
         train(tmp_path / "run", "tensorboard")
     assert not (tmp_path / "run").exists()

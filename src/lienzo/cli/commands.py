@@ -12,8 +12,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models convert": ("lienzo.tasks.models:ConvertModel", "Turn any known checkpoint into one safe file."),
     "models verify": ("lienzo.tasks.models:VerifyModels", "Check that model files are whole and unchanged."),
     "data build art": ("lienzo.tasks.data_build:BuildArt", "Build the captioned art corpus from public packages."),
+    "data build paintings": (
+        "lienzo.tasks.data_paintings:BuildPaintings",
+        "Write thirty paintings with captions, to try training on.",
+    ),
     "data pack": ("lienzo.tasks.data_pack:PackCorpus", "Pack a corpus small enough to carry to another machine."),
-    "train diffusion": ("lienzo.tasks.train.diffusion:TrainDiffusion", "Train or fine-tune a diffusion model on pictures."),
+    "train diffusion": (
+        "lienzo.tasks.train.diffusion:TrainDiffusion",
+        "Train or fine-tune a diffusion model.",
+    ),
     "train painter": ("lienzo.tasks.train.painter:TrainPainter", "Train or fine-tune a painter that reads sentences."),
     "train classes": ("lienzo.tasks.train.classes:TrainClasses", "Train a small diffusion model of picture classes."),
     "train classifier": ("lienzo.tasks.train.classifier:TrainClassifier", "Train a classifier of noisy pictures."),

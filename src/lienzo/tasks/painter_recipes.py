@@ -147,7 +147,10 @@ def with_weights(options: TrainPainter, base: Base, recipe: OwnPainterRecipe, ne
     """The recipe with the base's weights, widened: it draws what the base draws until the first step."""
     known = len(base.painter.config["styles"])
     rows = [np.flatnonzero(recipe.data.style.numpy() == known + i)[:512] for i in range(len(new))]
-    like = [sets.nearest_style(base, recipe.data, own, options.seed) for own in rows]
+    if options.repaint:  # what was learned of that style need only change its colours
+        like = [base.painter.style.weight[sets.clearest_style(base)]] * len(new)
+    else:
+        like = [sets.nearest_style(base, recipe.data, own, options.seed) for own in rows]
     added = recipe.config["length"] - base.painter.config["length"]
     painter = widen(base.painter, added, new, torch.stack(like) if like else None)
     return FineTune(recipe, joined(painter, recipe.code).state_dict(), options.lora, WHOLE)
@@ -175,9 +178,9 @@ def shown(parts: Sequence[tuple[np.ndarray, CodedPictures]]) -> Shown:
 
 def looked_over(options: TrainPainter, made: Made, train: DataSet) -> Iterator[Event]:
     """After training: the adapter's own file, and how many samples are copies of training pictures."""
-    model = trained(made.recipe, options.run)
+    model = trained(made.recipe, options.out)
     if isinstance(made.recipe, FineTune) and made.recipe.lora is not None:
-        path = save_adapter(model, options.run / "adapter", WHOLE)
+        path = save_adapter(model, options.out / "adapter", WHOLE)
         yield Note(f"What was learned beside the frozen weights is {path.parent}.")
     if not options.copies:
         return
@@ -190,8 +193,8 @@ def looked_over(options: TrainPainter, made: Made, train: DataSet) -> Iterator[E
     samples = pixels(made.painter.code, codes)
     found = memorised(samples, train.images, features())
     yield from (Metric(name, value) for name, value in found.figures().items())
-    add_figures(options.run / RUN_MODEL, found.figures())
-    sheet = options.run / "copies.png"
+    add_figures(options.out / RUN_MODEL, found.figures())
+    sheet = options.out / "copies.png"
     save_picture(found.sheet(samples, train.images), sheet, exist_ok=True)
     count = int(found.pixels.copied.sum())
     yield Note(

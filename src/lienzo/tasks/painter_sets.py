@@ -26,7 +26,7 @@ from lienzo.imaging.palette import palette_of, repainted
 Read = Callable[[Sequence[str]], Tensor]
 SMALLEST_CROP = 0.75  # of the picture's side
 MAX_STYLES = 64
-SHADED = ("flat", "soft shaded", "simple", "classic")  # styles of drawings that take other colours well
+CLEAREST = "flat"  # the style in which the bundled painter draws best, and which takes other colours well
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,11 @@ def in_palettes(base: Base, paintings: Captioned, names: Sequence[str], read: Re
 
     In each style the names are evenly taken, every other one with an article.
     """
-    known = base.painter.config["styles"]
-    plainer = [known.index(name) for name in SHADED if name in known] or list(range(max(base.painter.no_style, 1)))
     images, captions, styles = [], [], []
     for n, style in enumerate(sorted(set(paintings.style.tolist()))):
         chosen = some(names, -(-count // len(set(paintings.style.tolist()))))
         texts = [name if (i + n) % 2 else f"a {name}" for i, name in enumerate(chosen)]
-        rng = np.random.default_rng(derived_seed(seed, "repaint", n))
-        drawn_in = torch.from_numpy(rng.choice(plainer, len(texts)))
+        drawn_in = torch.full((len(texts),), clearest_style(base))
         rows, vectors = read_all([(text,) for text in texts], read)
         codes = _many(base, vectors[np.concatenate(rows)], drawn_in, derived_seed(seed, "drawn", n), guidance=2.0)
         drawings = np.concatenate([pixels(base.code, part) for part in codes.split(256)])
@@ -164,6 +161,12 @@ def in_palettes(base: Base, paintings: Captioned, names: Sequence[str], read: Re
         captions += [(text,) for text in texts]
         styles += [style] * len(texts)
     return Captioned(np.concatenate(images), captions, np.array(styles))
+
+
+def clearest_style(base: Base) -> int:
+    """The style that repainted drawings are drawn in; new styles start from it."""
+    known = base.painter.config["styles"]
+    return known.index(CLEAREST) if CLEAREST in known else 0
 
 
 def some(items: Sequence[str], count: int) -> list[str]:

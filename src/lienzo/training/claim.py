@@ -52,7 +52,7 @@ def _lock(file: int, folder: Path) -> None:
         flock(file, LOCK_EX | LOCK_NB)
     except BlockingIOError as error:
         raise BadInput(
-            f"Another training is at work in '{printable(str(folder))}'; wait for it, or give another --run."
+            f"Another training is at work in '{printable(str(folder))}'; wait for it, or give another --out."
         ) from error
     except OSError:  # a disk without locks
         return

@@ -166,7 +166,7 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> Non
         more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
         raise BadInput(
             f"The run in {folder} was begun with {'; '.join(differ[:3])}{more}. Give the same options to resume it, "
-            "or another --run to begin anew."
+            "or another --out to begin anew."
         )
 
 

@@ -87,7 +87,7 @@ def test_sizes_that_do_not_fit_are_refused(given: dict[str, Any], multiple: int)
 @pytest.mark.parametrize("network", ["shuffle", "dit"])
 def test_a_folder_of_classes_becomes_a_model_that_paints_them(network: str, tmp_path: Path) -> None:
     given = TrainClasses.make(
-        data=str(folders(tmp_path / "squares")), run=tmp_path / "run", network=network, held=0.3, **FAST
+        data=str(folders(tmp_path / "squares")), out=tmp_path / "run", network=network, held=0.3, **FAST
     )
     events = list(run(given))
     sheets = [event for event in events if isinstance(event, Picture)]

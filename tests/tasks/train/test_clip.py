@@ -94,7 +94,7 @@ def pictures(folder: Path) -> Path:
 def test_from_captioned_pictures_to_a_model(tmp_path: Path, started: str, fine: bool) -> None:
     network = {"start_from": started} if fine else TINY
     given = options(
-        **network, batch=8, images=64, warmup=0, held=0.3, ema_half_lives=(16,), run=tmp_path / "run", i2t_weight=0.4
+        **network, batch=8, images=64, warmup=0, held=0.3, ema_half_lives=(16,), out=tmp_path / "run", i2t_weight=0.4
     ).model_copy(update={"data": str(pictures(tmp_path / "pictures"))})
     events = list(run(given))
     names = {event.name for event in events if isinstance(event, Metric)}

@@ -214,3 +214,12 @@ def test_models_without_a_diffusion_of_their_own_have_that_of_the_table() -> Non
         model = Adm(**bundled.config)
     assert model.config["diffusion"] is None
     assert diffusion_of(model).noise_schedule == "cosine"
+
+
+def test_from_a_painter_trains_the_painter(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("lienzo.tasks.train.painter.run", lambda options: iter(seen.append(options) or ()))
+    list(run(TrainDiffusion.make(data="pictures", start_from="painter", images=7)))
+    assert (seen[0].start_from, seen[0].images, seen[0].batch) == ("painter", 7, 512)
+    with pytest.raises(BadInput, match="is a painter, which has no --num-channels"):
+        list(run(TrainDiffusion.make(data="pictures", start_from="painter", num_channels=64)))

@@ -77,7 +77,7 @@ def painted(model: str, prompt: str, **given: Any) -> np.ndarray:
 
 
 def test_a_folder_of_classes_becomes_a_painter(classes: Path, tmp_path: Path) -> None:
-    events = train(data=str(classes), size=SIZE, width=32, hidden=32, blocks=1, copies=5, run=tmp_path / "run", **SMALL)
+    events = train(data=str(classes), size=SIZE, width=32, hidden=32, blocks=1, copies=5, out=tmp_path / "run", **SMALL)
     model = load_model(resolve(tmp_path / "run"))
     assert isinstance(model, OwnPainter)
     assert model.config["painter"]["styles"] == ["things"]
@@ -92,7 +92,7 @@ def test_a_folder_of_classes_becomes_a_painter(classes: Path, tmp_path: Path) ->
 
 
 def test_tuning_adds_a_style_that_prompts_can_name(paintings: Path, tmp_path: Path) -> None:
-    events = train(data=str(paintings), run=tmp_path / "run", **TUNE)
+    events = train(data=str(paintings), out=tmp_path / "run", **TUNE)
     model = load_model(resolve(tmp_path / "run"))
     assert isinstance(model, OwnPainter)
     assert model.config["painter"]["styles"] == [*STYLES, "hokusai"]
@@ -113,8 +113,9 @@ def test_tuning_adds_a_style_that_prompts_can_name(paintings: Path, tmp_path: Pa
     }
 
 
-def test_before_the_first_step_the_tuned_painter_is_the_base(paintings: Path, tmp_path: Path) -> None:
-    options = TrainPainter.make(data=str(paintings), run=tmp_path / "run", **TUNE)
+@pytest.mark.parametrize("repaint", [0.5, 0.0])
+def test_before_the_first_step_the_tuned_painter_is_the_base(repaint: float, paintings: Path, tmp_path: Path) -> None:
+    options = TrainPainter.make(data=str(paintings), out=tmp_path / "run", repaint=repaint, **TUNE)
     made = tuned(options, open_base("painter"), paintings_set(), paintings_set().select([]))
     torch.manual_seed(0)
     start, base = made.recipe.build().eval(), tiny_base()
@@ -125,27 +126,28 @@ def test_before_the_first_step_the_tuned_painter_is_the_base(paintings: Path, tm
     assert torch.allclose(after[:, :LENGTH], before, atol=1e-6)
     assert (after[:, LENGTH:] == 0).all()
     rows = base.style.weight
-    assert any(torch.equal(start.painter.style.weight[len(STYLES)], row) for row in rows), "starts as the nearest"
+    begun = start.painter.style.weight[len(STYLES)]
+    assert torch.equal(begun, rows[STYLES.index("flat")]) if repaint else any(torch.equal(begun, row) for row in rows)
 
 
 def test_one_seed_one_painter(paintings: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        train(data=str(paintings), run=tmp_path / name, **{**TUNE, "copies": 0})
+        train(data=str(paintings), out=tmp_path / name, **{**TUNE, "copies": 0})
     one, other = (load_model(resolve(tmp_path / name)).state_dict() for name in ("a", "b"))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_tuned_painter_can_be_tuned_again(paintings: Path, tmp_path: Path) -> None:
-    train(data=str(paintings), run=tmp_path / "one", **{**TUNE, "copies": 0})
+    train(data=str(paintings), out=tmp_path / "one", **{**TUNE, "copies": 0})
     again = {**TUNE, "start_from": str(tmp_path / "one"), "copies": 0, "style": "Monet"}
-    train(data=str(paintings), run=tmp_path / "two", **again)
+    train(data=str(paintings), out=tmp_path / "two", **again)
     model = load_model(resolve(tmp_path / "two"))
     assert model.config["painter"]["styles"] == [*STYLES, "hokusai", "monet"]  # type: ignore[index,union-attr]
 
 
 @pytest.mark.skipif(util.find_spec("peft") is None, reason="peft is not installed")
 def test_adapters_leave_a_plain_model_and_a_file_of_their_own(paintings: Path, tmp_path: Path) -> None:
-    train(data=str(paintings), run=tmp_path / "run", lora=2, **TUNE)
+    train(data=str(paintings), out=tmp_path / "run", lora=2, **TUNE)
     model = load_model(resolve(tmp_path / "run"))
     assert isinstance(model, OwnPainter)
     base = tiny_base().state_dict()
@@ -166,7 +168,7 @@ def test_adapters_leave_a_plain_model_and_a_file_of_their_own(paintings: Path, t
 )
 def test_what_does_not_fit(given: dict[str, Any], sentence: str, paintings: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=sentence):
-        train(data=str(paintings), run=tmp_path / "run", **{**TUNE, **given, "held": 0.0})
+        train(data=str(paintings), out=tmp_path / "run", **{**TUNE, **given, "held": 0.0})
     assert not (tmp_path / "run").exists()
 
 

@@ -53,7 +53,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def command(verb: str, data: Path, run: Path) -> list[str]:
-    common = f"--data {data} --run {run} --images {STEPS * BATCH} --batch {BATCH} --save-seconds 0.0001 --json"
+    common = f"--data {data} --out {run} --images {STEPS * BATCH} --batch {BATCH} --save-seconds 0.0001 --json"
     return [sys.executable, "-m", "lienzo", "train", verb, *common.split(), *FLAGS[verb].split()]
 
 

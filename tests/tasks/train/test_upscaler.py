@@ -125,7 +125,7 @@ def pictures(folder: Path, count: int = 12) -> Path:
 def test_from_a_folder_of_pictures_to_a_model(tmp_path: Path) -> None:
     model = saved(tmp_path / "tiny.safetensors", upscale=2, upsampler="pixelshuffledirect")
     given = options(
-        start_from=model, size=64, crop=8, images=64, warmup=0, held=0.3, ema_half_lives=(16,), run=tmp_path / "run"
+        start_from=model, size=64, crop=8, images=64, warmup=0, held=0.3, ema_half_lives=(16,), out=tmp_path / "run"
     ).model_copy(update={"data": str(pictures(tmp_path / "pictures"))})
     events = list(run(given))
     names = {event.name for event in events if isinstance(event, Metric)}

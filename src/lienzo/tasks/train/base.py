@@ -26,7 +26,7 @@ class TrainOptions(Training):
 
     data: str
     """Training pictures: a folder, a .zip, shards (brace lists, joined by ::), an IDX folder or a built corpus."""
-    run: Path = Path("runs/model")
+    out: Path = Path("runs/model")
     """Folder of the run: checkpoints, metrics.jsonl, sample sheets, model.safetensors. The same command resumes it."""
     held: float = Field(0.05, ge=0, lt=1)
     """Share of the items withheld for evaluation, chosen by a hash of each item's name."""
@@ -46,7 +46,7 @@ MakeRecipe = Callable[[DataSet, DataSet], "Recipe"]
 
 
 def train(options: TrainOptions, size: int, make: MakeRecipe, title: str, limits: str) -> Iterator[Event]:
-    """Open the data at `size` pixels, make the recipe, train it, and keep `run/model.safetensors` up to date.
+    """Open the data at `size` pixels, make the recipe, train it, and keep `out/model.safetensors` up to date.
 
     Args:
         options: what to train on and how.
@@ -99,9 +99,9 @@ def train_recipe(
     if options.dry_run:
         yield from dry_run(options, recipe, plan, data)
         return
-    outcome = Outcome(options.run, recipe, data, title=title, limits=limits, licence=options.licence)
+    outcome = Outcome(options.out, recipe, data, title=title, limits=limits, licence=options.licence)
     path, speaks = None, False
-    for event in fit(recipe, plan, options.run):
+    for event in fit(recipe, plan, options.out):
         speaks = True
         yield outcome.keep(event) if isinstance(event, Picture) else event
         if isinstance(event, Checkpoint):

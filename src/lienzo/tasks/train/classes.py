@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TrainClasses(TrainOptions):
     """Train a small diffusion model that draws the classes of your pictures: digits, clothes, one folder a class.
 
-    Paint with: lienzo create "CLASS" --model RUN. Pictures that are all grey are learned in one channel. The preset
+    Paint with: lienzo create "CLASS" --model OUT. Pictures that are all grey are learned in one channel. The preset
     notebook is the network and the procedure of the Hugging Face diffusion course, for comparison.
     """
 

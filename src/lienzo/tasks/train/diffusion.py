@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from lienzo.core.errors import BadInput
 from lienzo.core.events import Event
+from lienzo.core.text import printable
 from lienzo.tasks.train.base import TrainOptions
-from lienzo.tasks.train.starting import DIFFUSION, network_of
+from lienzo.tasks.train.starting import DIFFUSION, network_name, network_of
 
 if TYPE_CHECKING:
     from lienzo.data.sets import DataSet
     from lienzo.diffusion.adm_flags import DiffusionSettings
     from lienzo.diffusion.adm_recipe import AdmRecipe
+    from lienzo.tasks.train.painter import TrainPainter
 
 NETWORK = {
     "image_size": "image_size",
@@ -32,6 +35,7 @@ NETWORK = {
     "resblock_updown": "resblock_updown",
     "use_new_attention_order": "use_new_attention_order",
 }
+PAINTERS = ("painter", "code-painter")  # networks that `lienzo train painter` trains on
 KEPT_DROPOUT = 0.1  # label dropout where a model that knows "no class" is trained on
 
 # What guided-diffusion and improved-diffusion do where nothing is said; they do not clip gradients.
@@ -47,7 +51,7 @@ class TrainDiffusion(TrainOptions):
 
     Options are named as in guided-diffusion: its --lr is --learning-rate here, --batch_size --batch, --microbatch
     --accumulate, --use_checkpoint --checkpointing, --use_fp16 --precision fp16. With --from the network and its
-    diffusion are those of the model, and --lora trains adapters only. Paint with: lienzo create --model RUN.
+    diffusion are those of the model, and --lora trains adapters only. Paint with: lienzo create --model OUT.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -152,8 +156,12 @@ def run(options: TrainDiffusion) -> Iterator[Event]:
     Raises:
         BadInput: the options contradict each other, the data or the model of --from.
     """
+    from lienzo.tasks.train import painter
     from lienzo.tasks.train.base import train
 
+    if options.start_from and network_name(options.start_from) in PAINTERS:
+        yield from painter.run(as_painter(options))
+        return
     config, settings = described(options)
     size = config["image_size"]
     by = "by class" if config["num_classes"] is not None else "and reads no sentences"
@@ -164,6 +172,23 @@ def run(options: TrainDiffusion) -> Iterator[Event]:
         title=f"ADM diffusion model, {size} px",
         limits=f"Draws what its training pictures show, {by}; made for {size} x {size} pixels.",
     )
+
+
+def as_painter(options: TrainDiffusion) -> TrainPainter:
+    """The options of `lienzo train painter` for one who names a painter in --from: that trains it on.
+
+    Raises:
+        BadInput: an option was given that painters lack.
+    """
+    from lienzo.tasks.train.painter import TrainPainter
+
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    if strange := [name for name in given if name not in TrainPainter.model_fields]:
+        raise BadInput(
+            f"'{printable(str(options.start_from))}' is a painter, which has no --{strange[0].replace('_', '-')}; "
+            "see lienzo train painter --help."
+        )
+    return TrainPainter.make(**given)
 
 
 def described(options: TrainDiffusion) -> tuple[dict[str, Any], DiffusionSettings]:

@@ -11,7 +11,7 @@ from lienzo.core.events import Event, Note
 from lienzo.tasks.train.base import TrainOptions, opened, train_recipe
 
 TUNING: dict[str, Any] = {
-    "batch": 256, "images": 700_000, "learning_rate": 8e-4, "warmup": 10_000, "fall": 0.6, "held": 0.0,
+    "batch": 256, "images": 700_000, "learning_rate": 1e-3, "warmup": 10_000, "fall": 0.6, "held": 0.0,
     "ema_half_lives": (20_000,), "look_images": 350_000,
 }  # fmt: skip
 """What differs with --from, where nothing else is asked for."""
@@ -22,7 +22,7 @@ LIMITS = (
 
 
 class TrainPainter(TrainOptions):
-    """Train a painter on your pictures, for: lienzo create --model RUN "...".
+    """Train a painter on your pictures, for: lienzo create --model OUT "...".
 
     Captions are read from the files beside the pictures; where there are none, the names of their folders are what
     they show. With --from painter the bundled painter learns your style on top of what it can draw: then a few
@@ -51,9 +51,9 @@ class TrainPainter(TrainOptions):
     style: str | None = Field(None, max_length=60)
     """Name of the style of all pictures; default: that of each folder where captioned pictures are in several, else
     that of the data's folder."""
-    prior: float = Field(0.35, ge=0, le=0.9)
+    prior: float = Field(0.3, ge=0, le=0.9)
     """With --from: share of each batch in which the model practises what it could draw before."""
-    repaint: float = Field(0.45, ge=0, le=0.9)
+    repaint: float = Field(0.55, ge=0, le=0.9)
     """With --from: share of each batch that are its own drawings in the palette of your pictures."""
     repaints: int = Field(3000, ge=1, le=20_000)
     """With --from: number of such drawings, over all new styles."""

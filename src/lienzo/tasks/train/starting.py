@@ -36,6 +36,21 @@ FREE = frozenset({"dropout", "rescale_learned_sigmas", "use_kl"})
 """What concerns the training alone."""
 
 
+def network_name(model: str) -> str | None:
+    """The network of a model of Lienzo by name, file or run folder; None for a foreign file.
+
+    Raises:
+        BadInput: there is no such model.
+    """
+    from lienzo.weights.models import KEY, read_record
+    from lienzo.weights.reading import read_metadata
+    from lienzo.weights.store import resolve
+
+    path = resolve(model)
+    known = path.suffix == ".safetensors" and KEY in read_metadata(path)
+    return read_record(path)["network"] if known else None
+
+
 def network_of(
     options: Options, start_from: str, flags: Mapping[str, str], kind: type[Adm] | type[AdmClassifier]
 ) -> tuple[dict[str, Any], DiffusionSettings]:

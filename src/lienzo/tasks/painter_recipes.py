@@ -147,8 +147,8 @@ def with_weights(options: TrainPainter, base: Base, recipe: OwnPainterRecipe, ne
     """The recipe with the base's weights, widened: it draws what the base draws until the first step."""
     known = len(base.painter.config["styles"])
     rows = [np.flatnonzero(recipe.data.style.numpy() == known + i)[:512] for i in range(len(new))]
-    if options.repaint:  # what was learned of that style need only change its colours
-        like = [base.painter.style.weight[sets.clearest_style(base)]] * len(new)
+    if options.repaint:
+        like = [sets.beside_clearest(base, options.seed + i) for i in range(len(new))]
     else:
         like = [sets.nearest_style(base, recipe.data, own, options.seed) for own in rows]
     added = recipe.config["length"] - base.painter.config["length"]

@@ -134,10 +134,11 @@ class Base:
 
 
 def drawn_by(base: Base, texts: Sequence[str], read: Read, per_text: int, seed: int) -> CodedPictures:
-    """Pictures of `texts` by the base, each in `per_text` styles drawn at random, with those texts as captions."""
-    count = len(texts) * per_text
+    """Pictures of `texts` by the base, with those texts as captions: each once in its clearest style and in
+    `per_text - 1` drawn at random."""
     rng = np.random.default_rng(derived_seed(seed, "prior"))
-    style = torch.from_numpy(rng.integers(0, max(base.painter.no_style, 1), count))
+    others = torch.from_numpy(rng.integers(0, max(base.painter.no_style, 1), len(texts) * (per_text - 1)))
+    style = torch.cat([torch.full((len(texts),), clearest_style(base)), others])
     rows, vectors = read_all([(text,) for text in texts], read)
     row = torch.from_numpy(np.concatenate(rows)).repeat(per_text)
     codes = _many(base, vectors[row], style, derived_seed(seed, "prior codes"), guidance=1.0)
@@ -164,9 +165,16 @@ def in_palettes(base: Base, paintings: Captioned, names: Sequence[str], read: Re
 
 
 def clearest_style(base: Base) -> int:
-    """The style that repainted drawings are drawn in; new styles start from it."""
+    """The style that repainted drawings are drawn in."""
     known = base.painter.config["styles"]
     return known.index(CLEAREST) if CLEAREST in known else 0
+
+
+def beside_clearest(base: Base, seed: int) -> Tensor:
+    """Where a new style starts: near the clearest one, whose shapes it shares, but to be told from it: (condition,)."""
+    rows = base.painter.style.weight
+    away = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(derived_seed(seed, "style")))
+    return rows[clearest_style(base)] + 0.5 * rows.std() * away
 
 
 def some(items: Sequence[str], count: int) -> list[str]:

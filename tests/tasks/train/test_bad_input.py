@@ -123,7 +123,7 @@ def test_very_few_pictures_are_enough(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_dry_run_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
     options = TrainDiffusion.make(data=str(pictures), dry_run=True, **small())
-    assert [event.title for event in run(options) if isinstance(event, Table)][0] == "Configuration"
+    assert next(event.title for event in run(options) if isinstance(event, Table)) == "Configuration"
     assert list(Path().iterdir()) == []
     assert not (tmp_path / "home").exists()
 
@@ -134,7 +134,7 @@ def small() -> dict[str, Any]:
 
 def test_a_finished_run_makes_its_model_again(pictures: Path, tmp_path: Path) -> None:
     """Killed after the last checkpoint and before the model was written; the figures of the run stay in its card."""
-    options = TrainDiffusion.make(data=str(pictures), run=tmp_path / "run", held=0.3, **small())
+    options = TrainDiffusion.make(data=str(pictures), out=tmp_path / "run", held=0.3, **small())
     list(run(options))
     model = tmp_path / "run" / "model.safetensors"
     figures = read_card(model).metrics
@@ -150,19 +150,19 @@ def test_json_is_json_only(pictures: Path, capsys: pytest.CaptureFixture[str]) -
     code, out, err = train(capsys, "--data", str(pictures), *SMALL, "--json")
     assert (code, err) == (0, "")
     assert {json.loads(line)["event"] for line in out.splitlines()} >= {"progress", "checkpoint", "picture", "note"}
-    code, out, err = train(capsys, "--data", str(pictures), *SMALL, "--precision", "fp16", "--run", "x", "--json")
+    code, out, err = train(capsys, "--data", str(pictures), *SMALL, "--precision", "fp16", "--out", "x", "--json")
     assert (code, err.count("\n")) == (2, 1)
     assert all(json.loads(line) for line in out.splitlines())
 
 
 def test_a_batch_may_be_larger_than_the_data(pictures: Path, tmp_path: Path) -> None:
     given = small() | {"batch": 32, "held": 0.99, "images": 3}
-    list(run(TrainDiffusion.make(data=str(pictures), run=tmp_path / "run", **given)))
+    list(run(TrainDiffusion.make(data=str(pictures), out=tmp_path / "run", **given)))
     assert load_model(tmp_path / "run" / "model.safetensors")
 
 
 def test_other_data_are_not_the_same_run(pictures: Path, tmp_path: Path) -> None:
-    given = small() | {"run": tmp_path / "run"}
+    given = small() | {"out": tmp_path / "run"}
     list(run(TrainDiffusion.make(data=str(pictures), **given)))
     with pytest.raises(BadInput, match="was begun with data="):
         list(run(TrainDiffusion.make(data=str(draw(tmp_path / "others", 5)), **given)))

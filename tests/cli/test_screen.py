@@ -115,6 +115,8 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (Metric("psnr", 30.12345, "rgb"), "psnr[rgb] 30.12"),
         (Metric("n", 3), "n 3"),
+        (Metric("mse[withheld]", 3, images_seen=8), "mse[withheld] 3"),
+        (Metric("mse", 3, images_seen=8), ""),
         (Picture(0, 5, IMAGE, "a.png", {"clip": 0.25}), "a.png  (seed 5, clip 0.250)"),
         (Picture(0, 5, IMAGE), ""),
         (Table("t", ("a", "bb"), (("ccc", "d"),)), "a    bb\nccc  d"),

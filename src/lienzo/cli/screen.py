@@ -31,8 +31,15 @@ def print_plain(events: Iterator[Event], out: TextIO) -> None:
             print(printable(event.text), file=sys.stderr)  # noqa: T201
 
 
+def is_loss(event: Event) -> bool:
+    """Whether it is a figure of training itself; those on withheld data have a protocol in brackets."""
+    return isinstance(event, Metric) and event.images_seen is not None and "[" not in event.name
+
+
 def result_line(event: Event) -> str:
     """A result in plain text without control characters; empty for events that are not results."""
+    if is_loss(event):
+        return ""
     if isinstance(event, Picture) and event.path:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
         return f"{printable(event.path)}  (seed {event.seed}{', ' + scores if scores else ''})"
@@ -94,10 +101,10 @@ class Live:
         elif isinstance(event, Table) and self.out.is_terminal:
             self._table(event)
         elif isinstance(event, Metric) and event.images_seen is not None:
-            if "[" in event.name:  # measured on withheld data, now and then
-                self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
-            else:
+            if is_loss(event):
                 self.figures[event.name] = event.value
+            else:
+                self.bars.print(f"[dim]{event.images_seen:>9} {_safe(event.name)} {event.value:.4f}[/]")
         elif line := result_line(event):
             self._result(_safe(line))
 

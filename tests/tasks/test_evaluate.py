@@ -90,10 +90,13 @@ def test_unequal_protocols_are_refused(sides: tuple[Path, Path], tmp_path: Path)
     figures(real=str(real), fake=str(fake), metrics=("fid",), out=out)
     events = list(run(Evaluate.make(real=str(real), fake=str(fake), metrics=("fid",), against=out)))
     assert any(isinstance(e, Table) and e.rows[0][3] == "+0" for e in events)
-    with pytest.raises(BadInput, match=r"n=10, ref=10, the other with n=20, ref=24: they cannot be compared"):
+    with pytest.raises(BadInput, match=r"n=10, ref=10, the other with .*n=20, ref=24: they cannot be compared"):
         figures(real=str(real), fake=str(fake), metrics=("fid",), n=10, against=out)
     with pytest.raises(BadInput, match=r"net=guide.*net=judge"):
         figures(real=str(real), fake=str(fake), metrics=("fid",), net="guide", against=out)
+    other = draw(tmp_path / "other", 24, 5)
+    with pytest.raises(BadInput, match=r"real=[0-9a-f]{8}, the other with real=[0-9a-f]{8}"):
+        figures(real=str(other), fake=str(fake), metrics=("fid",), against=out)
     out.write_text("{}")
     with pytest.raises(BadInput, match="is not an evaluation"):
         figures(real=str(real), fake=str(fake), metrics=("fid",), against=out)

@@ -139,13 +139,17 @@ def is_statistics(spec: str) -> bool:
 def scored(options: Evaluate, net: FeatureNet) -> Generator[Event, None, tuple[list[Score], Mapping[str, object]]]:
     """All figures, and what made the judged pictures."""
     from lienzo.tasks.scoring import by_pairs, by_sets, needs_sets
-    from lienzo.tasks.sides import real_pictures
+    from lienzo.tasks.sides import Side, against, real_pictures
 
     if not needs_sets(options.metrics) and options.statistics is None:
         pictures = None if is_statistics(options.real) else real_pictures(options.real, options.size, options.split)
         return (yield from by_pairs(options, pictures)), {}
     real, pictures = yield from real_side(options, net)
     fake = yield from fake_side(options, net, pictures)
+    if isinstance(real, Side):
+        real, fake = (against(side, str(real.source["pixels"])) for side in (real, fake))
+    elif "real" in real.made:
+        fake = against(fake, str(real.made["real"]))
     scores = by_sets(options, net, real, fake)
     scores += yield from by_pairs(options, pictures)
     return scores, fake.source
@@ -156,7 +160,7 @@ def real_side(options: Evaluate, net: FeatureNet) -> Generator[Event, None, tupl
     from lienzo.metrics.fid import statistics
     from lienzo.metrics.statistics_files import read_statistics, write_statistics
     from lienzo.tasks.scoring import check_statistics
-    from lienzo.tasks.sides import real_pictures
+    from lienzo.tasks.sides import against, real_pictures
 
     if is_statistics(options.real):
         check_statistics(options.metrics)
@@ -164,7 +168,7 @@ def real_side(options: Evaluate, net: FeatureNet) -> Generator[Event, None, tupl
     pictures = real_pictures(options.real, options.size, options.split)
     side = yield from counted_side(options, net, pictures, "real")
     if options.statistics is not None:
-        write_statistics(options.statistics, statistics(side.features))
+        write_statistics(options.statistics, statistics(against(side, str(side.source["pixels"])).features))
         yield Note(f"Statistics are in {options.statistics}.")
     return side, pictures
 

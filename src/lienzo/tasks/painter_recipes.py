@@ -42,6 +42,7 @@ WHOLE = ("painter.enter", "painter.leave", "painter.style")  # learn beside adap
 KNOWN = 256  # captions that a file names as what it can draw
 SHOWN = 12  # pictures of a sample sheet, a third of them withheld ones
 FEWEST = 17  # pictures without which there is no code
+ENERGY = 0.9  # share of what the old code loses that the new components bring back
 FITTED = 2000  # pictures to which a code is extended
 
 
@@ -124,9 +125,11 @@ def tuned(options: TrainPainter, base: Base, train: DataSet, held: DataSet) -> M
         first = Captioned(views.array[:: options.crops], captions, index[0])
         drawings = sets.in_palettes(base, first, words, read, options.repaints, options.seed)
         mixed.append((options.repaint, drawings))
-    fits = np.concatenate([views.array, *(part.array for _, part in mixed)])
-    fits = fits[np.random.default_rng(options.seed).permutation(len(fits))[:FITTED]]
-    code = extend_linear_code(base.code, fits, options.added)
+    code = base.code
+    for part in [*(part for _, part in mixed), views]:  # one after the other, or the many would outvote the few
+        chosen = np.random.default_rng(options.seed).permutation(len(part.images))[:FITTED]
+        left = options.added - (code.config["length"] - base.code.config["length"])
+        code = extend_linear_code(code, part.array[np.sort(chosen)], left, energy=ENERGY)
     beside = [Beside(share, sets.coded(part, code, read)) for share, part in mixed]
     if options.prior:
         old = [*words, *(text for own in captions for text in own)]

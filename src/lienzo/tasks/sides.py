@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,12 @@ def embed(
 
 
 def picture_side(net: FeatureNet, pictures: NativePictures, n: int | None, stage: str) -> Generator[Event, None, Side]:
-    """The features of pictures at hand; those that cannot be read are told and left out."""
+    """The features of pictures at hand; those that cannot be read are told and left out.
+
+    The side's source holds a digest of the pixels, so that two evaluations can tell whether they meant the same ones.
+    """
     rows, kept, problems = pictures.some(n), list[int](), list[str]()
+    digest = blake2b(digest_size=4)
 
     def stream() -> Iterator[np.ndarray]:
         for row in rows:
@@ -104,6 +109,7 @@ def picture_side(net: FeatureNet, pictures: NativePictures, n: int | None, stage
                 problems.append(f"{pictures.names[row]}: {error}")
                 continue
             kept.append(row)
+            digest.update(f"{image.shape}".encode() + image.tobytes())
             yield image
 
     features = yield from embed(net, stream(), len(rows), stage)
@@ -112,7 +118,12 @@ def picture_side(net: FeatureNet, pictures: NativePictures, n: int | None, stage
         yield Note(f"{len(problems)} of {len(rows)} pictures cannot be read and were left out.", "warning")
     texts = [pictures.captions[row][0] for row in kept] if pictures.captions and all(pictures.captions) else []
     labels = None if pictures.labels is None else pictures.labels[kept]
-    return Side(features, [pictures.names[row] for row in kept], texts, labels)
+    return Side(features, [pictures.names[row] for row in kept], texts, labels, {"pixels": digest.hexdigest()})
+
+
+def against(side: Side, real: str) -> Side:
+    """The side with the digest of the real pictures in its figures' protocols."""
+    return replace(side, features=replace(side.features, made={**side.features.made, "real": real}))
 
 
 def model_side(

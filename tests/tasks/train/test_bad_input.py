@@ -119,6 +119,8 @@ def test_very_few_pictures_are_enough(tmp_path: Path, capsys: pytest.CaptureFixt
     assert code == 0
     assert err.splitlines()[0] == ("1 picture." if count == 1 else "2 pictures.")
     assert load_model("runs/model/model.safetensors")
+    (sheet,) = Path("runs/model/samples").iterdir()
+    assert Image.open(sheet).width == 512  # four times 16 pixels are a stamp
 
 
 def test_a_dry_run_leaves_nothing(pictures: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from lienzo.training.recipe import Recipe
 from lienzo.training.state import trained
 from lienzo.weights.models import Card, Measured, TrainingData, save_model
 
+SHEET = 512  # pixels that a sheet of small pictures is enlarged to, so that a person sees something
+
 
 class Outcome:
     """The files of a run besides its checkpoints: `samples/ITEMS.png` and `model.safetensors`."""
@@ -23,10 +25,11 @@ class Outcome:
         self.title, self.limits, self.licence = title, limits, licence
 
     def keep(self, event: Picture) -> Picture:
-        """Save a sample sheet and tell its path."""
+        """Save a sample sheet, each pixel as a square where there are few of them, and tell its path."""
         path = self.folder / "samples" / f"{event.index:012d}.png"
         path.parent.mkdir(exist_ok=True)
-        save_picture(event.image, path, exist_ok=True)
+        times = max(1, SHEET // max(event.image.shape[:2]))
+        save_picture(event.image.repeat(times, 0).repeat(times, 1), path, exist_ok=True)
         return replace(event, path=str(path))
 
     def export(self) -> Path:

@@ -127,21 +127,22 @@ def test_two_processes_equal_two_accumulated_passes(tmp_path: Path) -> None:
 
 
 def test_two_machines_without_a_shared_disk(tmp_path: Path) -> None:
-    """Two launchers on two loopback addresses, each with a folder of its own; only the first one's holds the run, and
-    resuming sends its checkpoint to the other."""
+    """Two processes that meet over the network as on two machines, each with a folder of its own; only the first one's
+    holds the run, and resuming sends its checkpoint to the other. What torchrun sets, the test sets itself, for its
+    launchers may wait minutes for one another at the end."""
 
     def both(**changes: object) -> list[int]:
-        nodes = []
-        for rank in (0, 1):
-            launcher = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", f"--node_rank={rank}"]
-            launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", f"--local_addr=127.0.0.{rank + 1}"]
-            own = command(tmp_path / f"machine{rank}", "remembering", plan=changes)[1:]
-            nodes.append(
-                subprocess.Popen([sys.executable, *launcher, *own], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+        machines = [
+            subprocess.Popen(
+                command(tmp_path / f"machine{rank}", "remembering", plan=changes),
+                env={**ENVIRONMENT, **meet, "RANK": str(rank)},
+                stdout=subprocess.DEVNULL,
             )
-        return [node.wait() for node in nodes]
+            for rank in (0, 1)
+        ]
+        return [machine.wait(timeout=240) for machine in machines]
 
-    port = free_port()
     assert both(images=1000) == [0, 0]
     assert newest(tmp_path / "machine0") == 1000
     assert both() == [0, 0]

@@ -22,6 +22,7 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
     return subprocess.Popen(
         [*LIENZO, *arguments], env=environment, text=True, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
         **{"stdout": subprocess.PIPE, **options},
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
             },
         ),
         (Metric("psnr", 30.0, "rgb"), {"event": "metric", "name": "psnr", "value": 30.0, "protocol": "rgb",
-                                       "images_seen": None}),
+                                       "images_seen": None, "interval": None}),
         (Checkpoint("x", 9), {"event": "checkpoint", "path": "x", "images_seen": 9}),
         (Note("hi"), {"event": "note", "text": "hi", "level": "info"}),
         (Table("t", ("a",), (("1",),)), {"event": "table", "title": "t", "columns": ["a"], "rows": [["1"]]}),

@@ -48,7 +48,13 @@ def command(folder: Path, kind: str, processes: int = 1, **options: dict) -> lis
 
 def kill_at(target: int, folder: Path, arguments: list[str], sign: int = signal.SIGKILL) -> int:
     """Start, signal the whole group once `target` items are saved, and return the exit status."""
-    process = subprocess.Popen(arguments, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        arguments,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
+    )
     while newest(folder) < target and process.poll() is None:
         time.sleep(random.uniform(0, 0.01))
     os.killpg(process.pid, sign)

@@ -130,6 +130,7 @@ def fit(recipe: Recipe, plan: Training, folder: Path) -> Iterator[Event]:
             yield from speak(run, Note(f"{what} {run.images_seen} items."))
         with run.processes.together():
             yield from _steps(run, log, stop)
+            run.processes.part()
         if stop.interrupted is not None:
             raise KeyboardInterrupt
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
@@ -31,6 +32,12 @@ class Processes:
         self.accelerator = Accelerator(cpu=not there)
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
+        if self.count > 1:
+            atexit.register(PartialState().destroy_process_group)
+
+    def part(self) -> None:
+        """Wait for the others at the end of a run: one that leaves early would take its open connections along."""
+        self.accelerator.wait_for_everyone()
 
     @contextmanager
     def together(self) -> Iterator[None]:

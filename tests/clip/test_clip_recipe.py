@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from lienzo.clip import model as clip_model
 from lienzo.clip.clip_recipe import ClipRecipe, captioned, random_crops, retrieval
 from lienzo.clip.losses import contrastive_loss, multi_positive
 from lienzo.clip.model import CLIP
+from lienzo.clip.objective import Objective
+from lienzo.clip.paired import Embedded
 from lienzo.clip.preprocessing import normalise
 from lienzo.clip.tokenizer import tokenize
 from lienzo.core.errors import BadInput
@@ -49,6 +52,11 @@ def recipe(config: dict[str, Any] = VIT, **options: Any) -> ClipRecipe:
     return ClipRecipe(drawn(), drawn(), config, **{"batch_size": 8, **options})
 
 
+def letters(captions: Sequence[str]) -> Tensor:
+    """A teacher that knows how often each letter is in a caption."""
+    return nn.functional.normalize(torch.tensor([[c.count(x) + 0.01 for x in "abcdefgiklnoqrstu"] for c in captions]))
+
+
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -77,6 +85,109 @@ def test_it_learns_which_caption_belongs_to_which_drawing(config: dict[str, Any]
     figures = one.evaluate(model)
     assert figures["R@1[text-to-image,n=8,captions=16]"] > 0.5  # by chance one in eight
     assert figures["median rank[image-to-text,n=8,captions=16]"] == 1
+
+
+def test_siglip_learns_it_too_and_its_bias_with_it() -> None:
+    one = recipe(objective=Objective(loss="siglip", cyclip_in_modal=0.25, cyclip_cross_modal=0.25))
+    model, losses = trained(one, 80, 1e-3)
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
+    figures = one.evaluate(model)
+    assert figures["R@1[text-to-image,n=8,captions=16]"] > 0.5
+    fresh = one.build()
+    assert [fresh.logit_scale.item(), fresh.logit_bias.item()] == pytest.approx([math.log(10), -10])
+    assert model.logit_bias.item() != -10
+    exported = one.export(model)
+    assert type(exported) is CLIP
+    assert "logit_bias" not in exported.state_dict()
+    assert one.evaluate(exported) == figures
+
+
+def gradients(one: ClipRecipe) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
+    """Losses and gradients of the first step."""
+    torch.manual_seed(0)
+    model = one.build().train()
+    losses = one.step(model, one.batch(0, seeded(0)))
+    torch.stack(list(losses.values())).sum().backward()
+    return losses, {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("loss", ["clip", "siglip"])
+def test_chunks_change_nothing_but_memory(loss: Any) -> None:
+    given = {"objective": Objective(loss=loss, cyclip_in_modal=0.25), "teacher": letters}
+    whole, parts = gradients(recipe(**given)), gradients(recipe(**given, chunk=2))
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+    assert {"logit_scale", "imitate.weight"} <= whole[1].keys()
+
+
+def test_chunks_of_a_resnet_learn_and_count_a_batch_once() -> None:
+    model, losses = trained(recipe(RESNET, chunk=4), 60)
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])
+    assert int(model.visual.bn1.num_batches_tracked) == 2 * 60
+
+
+@pytest.mark.parametrize(("config", "tower"), [(VIT, "text"), (RESNET, "image"), (VIT, "image")])
+def test_a_locked_tower_stays_and_the_other_learns(config: dict[str, Any], tower: str) -> None:
+    one = recipe(config, locked=(tower,))
+    torch.manual_seed(0)
+    before = {name: value.clone() for name, value in one.build().state_dict().items()}
+    model, _ = trained(one, 3)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    image = {name for name in before if name.startswith("visual.")}
+    free = before.keys() - image if tower == "image" else image | {"logit_scale"}
+    assert moved <= free, "also the figures of batch norms"
+    assert {"logit_scale", "text_projection" if tower == "image" else "visual.proj"} <= moved
+    if tower == "image":
+        assert model.train().training
+        assert not any(part.training for part in model.visual.modules())
+
+
+def test_the_text_tower_comes_to_see_captions_as_its_teacher() -> None:
+    captions = [caption for own in drawn().captions for caption in own]
+    wanted = letters(captions)
+    wanted = wanted @ wanted.T
+    found = []
+    for teacher in (letters, None):
+        one = recipe(teacher=teacher, objective=Objective(teacher_weight=3))
+        model, _ = trained(one, 60, 1e-3)
+        with torch.no_grad():
+            texts = nn.functional.normalize(model.encode_text(tokenize(captions, 12)), dim=1)
+        found.append(np.corrcoef((texts @ texts.T).flatten(), wanted.flatten())[0, 1])
+        assert type(one.export(model)) is CLIP
+    assert found[0] > found[1] + 0.1
+    assert found[0] > 0.85
+
+
+def test_the_teacher_reads_each_caption_once_and_batches_carry_its_vectors() -> None:
+    read: list[str] = []
+
+    def teacher(captions: Sequence[str]) -> Tensor:
+        read.extend(captions)
+        return letters(captions)
+
+    one = recipe(teacher=teacher)
+    assert sorted(read) == sorted(caption for own in drawn().captions for caption in own)
+    batch = one.batch(0, seeded(3))
+    texts = [one._distinct()[number] for number in batch["caption"]]
+    assert all(torch.equal(row, tokenize(text, 12)[0]) for row, text in zip(batch["tokens"], texts))
+    torch.testing.assert_close(batch["teacher"], letters(texts), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"i2t_weight": 1.5}, r"1\.5"),
+        ({"loss": "triplet"}, "triplet"),
+        ({"cyclip_in_modal": -1}, "below 0"),
+        ({"teacher_weight": math.nan}, "below 0"),
+        ({"loss": "siglip", "i2t_weight": 0.4}, "no directions"),
+        ({"loss": "siglip", "gather_with_grad": False}, "SigLIP needs gradients"),
+        ({"all_negatives": False, "local_loss": False}, "nothing is gathered"),
+        ({"all_negatives": False, "gather_with_grad": False}, "nothing is gathered"),
+    ],
+)
+def test_objectives_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        Objective(**options)
 
 
 def test_the_same_seeds_give_the_same_weights() -> None:
@@ -123,13 +234,13 @@ class Fixed(nn.Module):
         super().__init__()
         self.a, self.b = embeddings(count)
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.a, self.b, torch.tensor(7.0)
+    def forward(self, images: Tensor, tokens: Tensor, chunk: int | None) -> Embedded:
+        return Embedded(self.a, self.b, torch.tensor(math.log(7.0)))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 def test_with_unique_captions_it_is_the_plain_loss(weight: float) -> None:
-    one = recipe(i2t_weight=weight)
+    one = recipe(objective=Objective(i2t_weight=weight))
     a, b = embeddings(8)
     ours = sum(one.step(Fixed(8), one.batch(0, seeded(0))).values())
     plain = contrastive_loss(a, b, torch.tensor(math.log(7.0)), weight)
@@ -163,7 +274,7 @@ def test_the_temperature_starts_where_clip_starts_and_stays_in_bounds() -> None:
         one.project(model)
         assert scale.item() == pytest.approx(kept)
     output = model(torch.zeros(1, 3, 32, 32), tokenize("a fox", 12))
-    assert output[2].item() == pytest.approx(math.exp(2.5))
+    assert output.logit_scale.item() == pytest.approx(2.5)
 
 
 def test_what_is_trained_is_a_clip() -> None:
@@ -172,8 +283,8 @@ def test_what_is_trained_is_a_clip() -> None:
     loaded = clip_model.load(model.state_dict(), model.config)
     images, tokens = normalise(torch.rand(2, 3, 32, 32)), tokenize(["a fox", "a cat"], 12)
     with torch.no_grad():
-        pictures, texts, scale = model(images, tokens)
-        torch.testing.assert_close(scale * pictures @ texts.T, loaded(images, tokens)[0])
+        pictures, texts, scale, *_ = model(images, tokens)
+        torch.testing.assert_close(scale.exp() * pictures @ texts.T, loaded(images, tokens)[0])
 
 
 def test_crops_are_inside_and_move() -> None:
@@ -244,7 +355,15 @@ def test_pictures_without_captions() -> None:
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"i2t_weight": 1.5}, r"1\.5"), ({"crop": 0.0}, "crop"), ({"config": {**VIT, "image_resolution": 64}}, "64 x 64")],
+    [
+        ({"crop": 0.0}, "crop"),
+        ({"config": {**VIT, "image_resolution": 64}}, "64 x 64"),
+        ({"chunk": 3}, "batch of 8 pairs cannot be cut into chunks of 3"),
+        ({"chunk": 16}, "chunks of 16"),
+        ({"locked": ("image", "text")}, "nothing is left to learn"),
+        ({"locked": ("picture",)}, "Lock the image tower or the text tower"),
+        ({"locked": ("text",), "teacher": letters}, "cannot imitate"),
+    ],
 )
 def test_bad_input(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
@@ -254,7 +373,9 @@ def test_bad_input(options: dict[str, Any], sentence: str) -> None:
 def test_facts_tell_of_options_captions_and_data() -> None:
     facts = recipe().facts()
     assert json.loads(json.dumps(facts)) == facts
-    for other in (recipe(crop=0.5), recipe(i2t_weight=0.4), recipe(RESNET), recipe(batch_size=2)):
+    for other in (recipe(crop=0.5), recipe(objective=Objective(i2t_weight=0.4)), recipe(RESNET), recipe(batch_size=2),
+                  recipe(chunk=4), recipe(locked=("text",)), recipe(teacher=letters),
+                  recipe(objective=Objective(cyclip_in_modal=0.25))):  # fmt: skip
         assert other.facts() != facts
     data = drawn()
     retold = dataclasses.replace(data, captions=(("other",), *data.captions[1:]))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 import torch
 
 from lienzo.clip.model import CLIP
-from lienzo.clip.zero_shot import SIMPLE_TEMPLATES, class_weights, classifier, fill_templates, probabilities
+from lienzo.clip.zero_shot import (
+    SIMPLE_TEMPLATES,
+    class_weights,
+    classifier,
+    ensemble_probabilities,
+    fill_templates,
+    probabilities,
+    zero_shot_weights,
+)
 from lienzo.core.errors import BadInput
 
 
@@ -56,3 +67,51 @@ def test_classifier_does_not_depend_on_the_batch() -> None:
     assert torch.allclose(one.norm(dim=0), torch.ones(3))
     with pytest.raises(BadInput, match="at least one label"):
         classifier(model, [])
+
+
+class Words:
+    """A text's vector: how often it has each letter."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked += texts
+        counts = np.array([[text.count(letter) + 0.1 for letter in "abcdefgh"] for text in texts], np.float32)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def test_weights_for_any_embedder_are_those_of_class_weights() -> None:
+    words, templates = Words(), ("a {}", "bad {}", "{} edge")
+    found = zero_shot_weights(words, [("cab",), ("head",)], templates)
+    prompts = fill_templates(["cab", "head"], templates)
+    assert words.asked == prompts
+    assert torch.allclose(found, class_weights(torch.from_numpy(Words().texts(prompts)), 2)[None], atol=1e-6)
+
+
+def test_a_class_of_descriptions_is_their_mean() -> None:
+    words, templates = Words(), ("a {}", "bad {}")
+    found = zero_shot_weights(words, [("cab",), ("head", "face", "hag")], templates)
+    own = Words().texts(fill_templates(["head", "face", "hag"], templates))
+    assert found.shape == (1, 8, 2)
+    assert torch.allclose(found[0, :, 1:], class_weights(torch.from_numpy(own), 1), atol=1e-6)
+
+
+def test_probabilities_are_averaged_over_templates() -> None:
+    words, templates = Words(), ("a {}", "bad {}")
+    found = zero_shot_weights(words, [("cab",), ("head", "face")], templates, average="probabilities")
+    assert found.shape == (2, 8, 2)
+    for place, template in enumerate(templates):
+        alone = zero_shot_weights(words, [("cab",), ("head", "face")], [template])
+        assert torch.allclose(found[place], alone[0], atol=1e-6)
+    images = torch.nn.functional.normalize(torch.rand(3, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    shares = ensemble_probabilities(images @ found, 0.1)
+    assert torch.allclose(shares, (probabilities(images, found[0], 0.1) + probabilities(images, found[1], 0.1)) / 2)
+    tilted = ensemble_probabilities(images @ found, 0.1, torch.tensor([9.0, 0.0]))
+    assert (tilted[:, 0] > shares[:, 0]).all()
+
+
+@pytest.mark.parametrize("classes", [[], [("a",), ()]])
+def test_a_class_needs_words(classes: list[tuple[str, ...]]) -> None:
+    with pytest.raises(BadInput, match="each needs words"):
+        zero_shot_weights(Words(), classes)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.tables import Names
-from lienzo.weights import detection, models, store
+from lienzo.weights import detection, models, places, store
 from lienzo.weights.models import Card, load_model, read_card, save_model
 from lienzo.weights.reading import read_weights
 
@@ -188,7 +188,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     bundled.mkdir()
     mine.mkdir(parents=True)
     monkeypatch.setenv("LIENZO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(store, "BUNDLED", bundled)
+    monkeypatch.setattr(places, "BUNDLED", bundled)
     return bundled, mine
 
 
@@ -229,7 +229,7 @@ def test_listing_survives_broken_files(folders: tuple[Path, Path]) -> None:
 
 def test_an_absent_store_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIENZO_HOME", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(store, "BUNDLED", tmp_path / "neither")
+    monkeypatch.setattr(places, "BUNDLED", tmp_path / "neither")
     assert store.list_models() == []
     with pytest.raises(BadInput, match="no models are installed"):
         store.resolve("painter")

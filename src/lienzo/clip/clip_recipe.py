@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from lienzo.clip.losses import soft_cross_entropy
-from lienzo.clip.model import CLIP
-from lienzo.clip.negatives import gather_rows, several_processes
+from lienzo.clip.objective import Objective
+from lienzo.clip.paired import TOWERS, PairedClip, plain
 from lienzo.clip.preprocessing import normalise
 from lienzo.clip.tokenizer import clean, tokenize
 from lienzo.core.errors import BadInput
@@ -28,37 +28,32 @@ JUDGED = 1000  # withheld pictures that figures are computed on, at most
 SHOWN = 6  # withheld captions on a sample sheet
 BEST = 5  # pictures beside each of them
 
-
-class PairedClip(CLIP):
-    """A `CLIP` whose forward pass gives the embeddings apart, so that those of other processes can join them."""
-
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """Unit vectors of pictures (B, D) and of texts (B, D), and the scale of their cosines."""
-        pictures = F.normalize(self.encode_image(images).float(), dim=-1)
-        texts = F.normalize(self.encode_text(tokens).float(), dim=-1)
-        return pictures, texts, self.logit_scale.exp()
+Teacher = Callable[[Sequence[str]], Tensor]
+"""Reads sentences as unit vectors (N, T)."""
 
 
 class ClipRecipe(Recipe):
-    """Contrast of each picture of a batch with every caption of it, in both directions.
+    """Contrast of each picture of a batch with every caption of it.
 
     Each time a picture comes up one of its captions is drawn. Where a caption or a picture occurs twice in a batch,
-    both are right answers and share the target, so equal captions are not pushed apart. The temperature is learned;
-    the scale exp(logit_scale) is kept in [1, 100] after each step.
+    both are right answers, so equal captions are not pushed apart. The temperature is learned; the scale
+    exp(logit_scale) is kept in [1, 100] after each step.
 
     Args:
         data: training pictures as large as the network reads, with captions; without any, class names are captions.
         held: withheld ones for `evaluate` and `samples`; may be empty.
         config: arguments of `CLIP`.
-        batch_size: pairs of one forward pass of one process.
-        i2t_weight: the weight of picture to text in the loss, in [0, 1]; 0.5 is CLIP.
+        objective: the loss and the terms beside it.
+        batch_size: pairs that one process contrasts in a step. Passes whose gradients are accumulated by the loop
+            never see each other's pairs; `chunk` saves memory without that loss.
+        chunk: pairs whose activations are in memory at once (see `caching`); None for the whole batch.
         crop: smallest share of a picture's area that a random square crop keeps; 1 leaves pictures whole.
-        all_negatives: with several processes, contrast with the pairs of all of them. Passes whose gradients are
-            accumulated never see each other's pairs.
+        locked: a tower that does not learn, "image" or "text" (LiT, Zhai et al., arXiv:2111.07991).
+        teacher: what the text tower imitates; it reads every caption once, now.
         seed: of the order of the pictures.
 
     Raises:
-        BadInput: no captions, pictures of another size, or a value out of bounds.
+        BadInput: no captions, pictures of another size, or values out of bounds or in contradiction.
     """
 
     name = "clip"
@@ -70,24 +65,32 @@ class ClipRecipe(Recipe):
         held: DataSet,
         config: Mapping[str, Any],
         *,
+        objective: Objective | None = None,
         batch_size: int = 256,
-        i2t_weight: float = 0.5,
+        chunk: int | None = None,
         crop: float = 0.9,
-        all_negatives: bool = True,
+        locked: Collection[str] = (),
+        teacher: Teacher | None = None,
         seed: int = 0,
     ):
-        if not 0 <= i2t_weight <= 1:
-            raise BadInput(f"The image-to-text weight was {i2t_weight}; it should be between 0 and 1.")
         if not 0 < crop <= 1:
             raise BadInput(f"The smallest crop was {crop}; it should be a share above 0, up to 1.")
+        if chunk is not None and (chunk < 1 or batch_size % chunk):
+            raise BadInput(f"A batch of {batch_size} pairs cannot be cut into chunks of {chunk}.")
+        self.locked = tuple(tower for tower in TOWERS if tower in locked)
+        if len(self.locked) != len(set(locked)) or self.locked == TOWERS:
+            raise BadInput("Lock the image tower or the text tower; with both locked nothing is left to learn.")
+        if teacher is not None and "text" in self.locked:
+            raise BadInput("A locked text tower cannot imitate a teacher.")
         self.data, self.held, self.config = captioned(data), captioned(held), dict(config)
         if not len(self.data):
             raise BadInput("Training a CLIP needs pictures with captions; not one picture has any.")
         size = self.config["image_resolution"]
         if self.data.size != size:
             raise BadInput(f"This CLIP reads {size} x {size} pixels; the training pictures have {self.data.size}.")
-        self.batch_size, self.i2t_weight, self.crop = batch_size, i2t_weight, crop
-        self.all_negatives, self.seed = all_negatives, seed
+        self.objective = objective or Objective()
+        self.batch_size, self.chunk, self.crop, self.seed = batch_size, chunk, crop, seed
+        self.taught = None if teacher is None else read_all(teacher, self._distinct())
 
     @cached_property
     def caption_ids(self) -> dict[str, int]:
@@ -99,45 +102,54 @@ class ClipRecipe(Recipe):
                 ids[caption] = cleaned.setdefault(clean(caption), len(cleaned))
         return ids
 
+    def _distinct(self) -> list[str]:
+        """A caption for each number of `caption_ids`."""
+        found = {number: caption for caption, number in self.caption_ids.items()}
+        return [found[number] for number in range(len(found))]
+
     def build(self) -> nn.Module:
-        return PairedClip(**self.config)
+        width = None if self.taught is None else self.taught.shape[1]
+        sigmoid = self.objective.loss == "siglip"
+        return PairedClip(self.config, sigmoid=sigmoid, locked=self.locked, teacher_dim=width)
+
+    def export(self, model: nn.Module) -> nn.Module:
+        """The trained network as a plain `CLIP`, without the bias of SigLIP and what imitated a teacher."""
+        return plain(model)
 
     @cached_property
     def _texts(self) -> str:
         return fingerprint(*self.data.captions)
 
     def facts(self) -> dict[str, Any]:
-        options = {"i2t_weight": self.i2t_weight, "crop": self.crop, "all_negatives": self.all_negatives}
+        taught = None if self.taught is None else fingerprint(self.taught.numpy())
+        options = asdict(self.objective) | {"chunk": self.chunk, "crop": self.crop, "locked": list(self.locked)}
         data = {"config": self.config, "data": self.data.fingerprint, "captions": self._texts, "items": len(self.data)}
-        return super().facts() | options | data
+        return super().facts() | options | data | {"teacher": taught}
 
     def batch(self, start: int, generator: Generator) -> dict[str, Tensor]:
-        """Normalised pictures (B, 3, S, S), tokens (B, L), and numbers of picture and caption, (B,)."""
+        """Normalised pictures (B, 3, S, S), tokens (B, L), numbers of picture and caption, (B,), and the teacher's
+        vectors (B, T)."""
         rows = rows_at(len(self.data), start, self.batch_size, self.seed)
         draws = torch.rand(len(rows), generator=generator).tolist()
         captions = [self.data.captions[row][int(u * len(self.data.captions[row]))] for row, u in zip(rows, draws)]
         images = as_floats(self.data.images[rows])
         if self.crop < 1:
             images = random_crops(images, self.crop, generator)
-        return {
+        numbers = torch.tensor([self.caption_ids[caption] for caption in captions])
+        batch = {
             "images": normalise(images),
             "tokens": self._tokens(captions),
             "picture": torch.from_numpy(rows),
-            "caption": torch.tensor([self.caption_ids[caption] for caption in captions]),
+            "caption": numbers,
         }
+        return batch if self.taught is None else batch | {"teacher": self.taught[numbers].float()}
 
     def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of this process's pairs against those of all, of which the mean over processes is the whole."""
-        pictures, texts, scale = model(batch["images"], batch["tokens"])
+        found = model(batch["images"], batch["tokens"], self.chunk)
         numbers = torch.stack([batch["picture"], batch["caption"]], 1)  # (B, 2)
-        all_pictures, all_texts, all_numbers = pictures, texts, numbers
-        if self.all_negatives and several_processes():
-            all_pictures, all_texts, all_numbers = (gather_rows(rows) for rows in (pictures, texts, numbers))
-        right = (numbers[:, None] == all_numbers[None]).any(2)  # (B, all), symmetric in pictures and texts
-        with torch.autocast(pictures.device.type, enabled=False):  # logits up to 100 need all their digits
-            i2t = soft_cross_entropy(scale * pictures @ all_texts.T, right)
-            t2i = soft_cross_entropy(scale * texts @ all_pictures.T, right)
-        return {"image to text": self.i2t_weight * i2t, "text to image": (1 - self.i2t_weight) * t2i}
+        with torch.autocast(batch["images"].device.type, enabled=False):  # logits up to 100 need all their digits
+            return self.objective(found, numbers, batch.get("teacher"), self.chunk)
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
@@ -192,6 +204,13 @@ class ClipRecipe(Recipe):
         device = next(model.parameters()).device
         parts = [model.encode_text(rows.to(device)).float() for rows in self._tokens(captions).split(256)]  # type: ignore[operator]
         return F.normalize(torch.cat(parts), dim=-1).cpu()
+
+
+@torch.no_grad()
+def read_all(teacher: Teacher, captions: Sequence[str]) -> Tensor:
+    """A teacher's unit vectors of all captions, (N, T), in half precision on the CPU."""
+    parts = [teacher(captions[i : i + 256]).float().cpu() for i in range(0, len(captions), 256)]
+    return F.normalize(torch.cat(parts), dim=-1).half()
 
 
 def captioned(data: DataSet) -> DataSet:

@@ -3,6 +3,8 @@
 Hugging Face's CLIPModel names its towers `text_model.` and `vision_model.`. Since transformers 5 a text or vision
 tower that is saved alone has no prefix; Stable Diffusion 1 puts the text tower under `cond_stage_model.transformer.`.
 Attention projections are three tensors there and one here; projections to the embedding are transposed.
+
+open_clip's plain networks have OpenAI's layout; its CustomTextCLIP keeps the text tower under `text.`.
 """
 
 from __future__ import annotations
@@ -48,6 +50,17 @@ BLOCK = {
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _HF_BLOCK = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _OPENAI_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+?)[._](weight|bias)")
+
+
+def is_custom_text(keys: Iterable[str]) -> bool:
+    """Whether the keys are those of open_clip's CustomTextCLIP with towers as in OpenAI's CLIP."""
+    found = set(keys)
+    return {"text.token_embedding.weight", "text.text_projection", "visual.conv1.weight"} <= found
+
+
+def from_custom_text(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a CustomTextCLIP in OpenAI's layout."""
+    return {key.removeprefix("text."): value for key, value in state.items()}
 
 
 def is_huggingface(keys: Iterable[str]) -> bool:
@@ -151,6 +164,33 @@ def config_from_huggingface(config: Mapping[str, Any]) -> dict[str, Any]:
         "vision_heads": vision.get("num_attention_heads", 12),
         "image_resolution": vision.get("image_size", 224),
         "quick_gelu": quick[0],
+    }
+
+
+def config_from_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What an `open_clip_config.json`, or the `model_cfg` in it, knows of a CLIP and shapes do not.
+
+    Raises:
+        BadWeights: the towers pool or mask in another way than OpenAI's.
+    """
+    model = config.get("model_cfg") or config
+    text, vision = model.get("text_cfg") or {}, model.get("vision_cfg") or {}
+    usual = {
+        "no_causal_mask": (False, None),
+        "pool_type": ("argmax", "tok", None),
+        "global_average_pool": (False, None),
+    }
+    usual |= {"timm_model_name": (None,), "hf_model_name": (None,), "attentional_pool": (False, None)}
+    for key, values in usual.items():
+        for tower in (text, vision):
+            if tower.get(key) not in values:
+                raise BadWeights(f"The configuration has {key} = {tower[key]!r}, which Lienzo's CLIP does not do.")
+    width = vision.get("width", 768) * (1 if isinstance(vision.get("layers", 12), int) else 32)
+    return {
+        "transformer_heads": text.get("heads", 8),
+        "vision_heads": width // vision.get("head_width", 64),
+        "image_resolution": vision.get("image_size", 224),
+        "quick_gelu": bool(model.get("quick_gelu", False)),
     }
 
 

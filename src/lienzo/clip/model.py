@@ -1,6 +1,6 @@
 """CLIP (Radford et al., arXiv:2103.00020): two towers that put pictures and texts into one space.
 
-Keys are those of OpenAI's checkpoints; `load` reads these and Hugging Face's (see `layouts`).
+Keys are those of OpenAI's checkpoints; `load` reads these, open_clip's and Hugging Face's (see `layouts`).
 """
 
 from __future__ import annotations
@@ -127,9 +127,11 @@ def _vision_tower(config: Mapping[str, Any]) -> VisionTransformer | ModifiedResN
 
 
 def detect(state: Mapping[str, Tensor]) -> bool:
-    """Whether the tensors are a whole CLIP, in OpenAI's or Hugging Face's layout."""
+    """Whether the tensors are a whole CLIP, in the layout of OpenAI, open_clip or Hugging Face."""
     if layouts.is_huggingface(state):
         return "visual_projection.weight" in state and "text_projection.weight" in state
+    if layouts.is_custom_text(state):
+        state = layouts.from_custom_text(state)
     keys = ("visual.conv1.weight", "token_embedding.weight", "ln_final.weight", "text_projection", "logit_scale")
     tower = ("visual.proj", "visual.attnpool.positional_embedding")
     return all(key in state for key in keys) and any(key in state for key in tower)
@@ -144,9 +146,9 @@ def detect_text(state: Mapping[str, Tensor]) -> bool:
 def load(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> CLIP:
     """A CLIP in float32 and evaluation mode from its tensors, which are copied.
 
-    All sizes are read off the shapes. `config` (arguments of `CLIP`, or a Hugging Face `config.json`) adds what
-    shapes do not tell: heads and the activation. Without it heads are 64 channels wide, as in all of OpenAI's
-    models (ViT-H, g and bigG of OpenCLIP: 16 heads), and the activation is QuickGELU.
+    All sizes are read off the shapes. `config` (arguments of `CLIP`, a Hugging Face `config.json`, or an
+    `open_clip_config.json`) adds what shapes do not tell: heads and the activation. Without it heads are 64 channels
+    wide, as in all of OpenAI's models (ViT-H, g and bigG of OpenCLIP: 16 heads), and the activation is QuickGELU.
 
     Raises:
         BadWeights: the tensors are no CLIP, or do not fit `config`; the sentence names the first keys.
@@ -170,7 +172,9 @@ def load_text(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = No
     given = dict(config or {})
     if "text_config" in given:
         given = dict(given["text_config"])
-    if "transformer_layers" in given:
+    elif "model_cfg" in given or "vision_cfg" in given:
+        given = layouts.config_from_open_clip(given)
+    if "transformer_layers" in given or "transformer_heads" in given:
         given = {"heads": given.get("transformer_heads"), "quick_gelu": given.get("quick_gelu", True)}
     elif "num_attention_heads" in given or "hidden_act" in given:
         given = layouts.text_config_from_huggingface(given)
@@ -184,6 +188,19 @@ def load_text(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = No
         "mlp_width": _mlp_width(state, "transformer.", width),
     }
     return _filled(TextTower, _merged(sizes, given, ("heads", "quick_gelu")), state)
+
+
+def load_visual(
+    state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> VisionTransformer | ModifiedResNet:
+    """The image tower alone, from a whole CLIP in any layout; the text tower's tensors are not copied.
+
+    Raises:
+        BadWeights: as `load`.
+    """
+    state = _openai_weights(state)
+    own = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
+    return _filled(lambda **given: CLIP(**given).visual, read_config(state, config), own)
 
 
 def read_config(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -204,6 +221,8 @@ def read_config(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = 
     given = dict(config or {})
     if "text_config" in given or "vision_config" in given:
         given = layouts.config_from_huggingface(given)
+    elif "model_cfg" in given or "vision_cfg" in given:
+        given = layouts.config_from_open_clip(given)
     if "visual.proj" in state:
         out, _, _, patch = _shape(state, "visual.conv1.weight", 4)
         positions, step = _shape(state, "visual.positional_embedding")[0], patch
@@ -259,12 +278,20 @@ def resize_positions(positions: Tensor, grid: int) -> Tensor:
 
 def _openai_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors in OpenAI's layout, in float32, without what is no weight."""
-    found = layouts.to_openai(state) if layouts.is_huggingface(state) else state
     return {
         key: value.to(torch.float32) if value.is_floating_point() else value
-        for key, value in found.items()
+        for key, value in in_openai_layout(state).items()
         if key not in NOT_WEIGHTS
     }
+
+
+def in_openai_layout(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of a CLIP of any layout under OpenAI's names, in their own number types."""
+    if layouts.is_huggingface(state):
+        return layouts.to_openai(state)
+    if layouts.is_custom_text(state):
+        return layouts.from_custom_text(state)
+    return state
 
 
 def _filled(network: Any, config: dict[str, Any], state: Mapping[str, Tensor]) -> Any:

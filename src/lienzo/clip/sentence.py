@@ -7,36 +7,15 @@ English, and the teacher's vector of the English translation for Spanish and Rus
 
 from __future__ import annotations
 
-import re
-import unicodedata
-import zlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lienzo.clip.ngrams import MAX_WORDS, ngram_buckets, words_of
 from lienzo.nn.loading import fill_exactly
-
-_WORD = re.compile(r"\w+")
-MAX_WORDS = 24
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, at most `MAX_WORDS`; accents are kept, compatibility forms are folded."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())[:MAX_WORDS] or [""]
-
-
-@lru_cache(maxsize=65536)
-def ngram_buckets(word: str, buckets: int) -> tuple[int, ...]:
-    """Hash buckets of a word: the word itself and its letter 3- to 5-grams with both ends marked."""
-    marked = f"<{word[:40]}>"
-    grams = {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)}
-    half = buckets // 2
-    hashed = {half + zlib.crc32(gram.encode()) % (buckets - half) for gram in grams}
-    return (zlib.crc32(marked.encode()) % half, *sorted(hashed))
 
 
 class SentenceEncoder(nn.Module):

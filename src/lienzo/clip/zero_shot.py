@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lienzo.clip.model import CLIP
+from lienzo.clip.templates import PHOTO_TEMPLATE, check_templates
+from lienzo.clip.templates import SIMPLE_TEMPLATES as SIMPLE_TEMPLATES
 from lienzo.clip.tokenizer import tokenize
 from lienzo.core.errors import BadInput
 
-PHOTO_TEMPLATE = ("a photo of a {}.",)
-# The seven prompts that OpenAI found to do nearly as well as its eighty (MIT licence, openai/CLIP).
-SIMPLE_TEMPLATES = (
-    "itap of a {}.",
-    "a bad photo of the {}.",
-    "a origami {}.",
-    "a photo of the large {}.",
-    "a {} in a video game.",
-    "art of the {}.",
-    "a photo of the small {}.",
-)
+Average = Literal["embeddings", "probabilities"]
+PROMPTS_AT_ONCE = 512
+
+
+class ReadsTexts(Protocol):
+    """What gives sentences their vectors."""
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Sentences to float32 unit vectors (N, D)."""
+        ...
 
 
 def fill_templates(labels: Sequence[str], templates: Sequence[str] = PHOTO_TEMPLATE) -> list[str]:
@@ -33,9 +36,7 @@ def fill_templates(labels: Sequence[str], templates: Sequence[str] = PHOTO_TEMPL
     """
     if not labels or not templates:
         raise BadInput("Zero-shot classification needs at least one label and one template.")
-    for template in templates:
-        if "{}" not in template:
-            raise BadInput(f"The template {template!r} has no {{}} where the label goes.")
+    check_templates(templates)
     return [template.replace("{}", label) for label in labels for template in templates]
 
 
@@ -80,6 +81,58 @@ def classifier(
         tokens = to_tokens(fill_templates(some, templates), model.context_length).to(device)
         weights.append(class_weights(model.encode_text(tokens), len(some)))
     return torch.cat(weights, dim=1)
+
+
+def zero_shot_weights(
+    embedder: ReadsTexts,
+    classes: Sequence[Sequence[str]],
+    templates: Sequence[str] = PHOTO_TEMPLATE,
+    *,
+    average: Average = "embeddings",
+) -> Tensor:
+    """The classifiers of classes that may each be said in several ways, for anything that reads texts.
+
+    Args:
+        embedder: gives texts their vectors.
+        classes: for each class the texts that stand for it: its label, or descriptions of it.
+        templates: sentences with `{}` where a text goes.
+        average: ``embeddings`` makes one classifier of the mean over templates; ``probabilities`` makes one a
+            template, whose probabilities are to be averaged.
+
+    Returns:
+        (M, D, classes) with M = 1 or the number of templates; see `ensemble_probabilities`.
+
+    Raises:
+        BadInput: no class, a class without texts, or a template without `{}`.
+    """
+    if not classes or not all(classes):
+        raise BadInput("Zero-shot classification needs at least one label, and each needs words.")
+    prompts = [prompt for texts in classes for prompt in fill_templates(texts, templates)]
+    parts = [embedder.texts(prompts[i : i + PROMPTS_AT_ONCE]) for i in range(0, len(prompts), PROMPTS_AT_ONCE)]
+    embeds = torch.from_numpy(np.concatenate(parts)).float()  # (prompts, D)
+    columns = []
+    for own in embeds.split([len(texts) * len(templates) for texts in classes]):
+        groups = own.view(-1, len(templates), own.shape[-1])  # (texts, templates, D)
+        if average == "embeddings":
+            columns.append(class_weights(groups.flatten(0, 1), 1)[None])  # (1, D, 1)
+        else:
+            columns.append(class_weights(groups.transpose(0, 1).flatten(0, 1), len(templates)).T[..., None])
+    return torch.cat(columns, dim=2)
+
+
+def ensemble_probabilities(scores: Tensor, temperature: float | Tensor, bias: Tensor | None = None) -> Tensor:
+    """Mean over classifiers of the softmax of scores over temperature.
+
+    Args:
+        scores: (M, B, classes), cosines of B pictures by each of M classifiers.
+        temperature: above 0; CLIP's own is one over its logit scale.
+        bias: (classes,), added to the logits.
+
+    Returns:
+        (B, classes); rows sum to 1.
+    """
+    logits = scores / temperature
+    return (logits if bias is None else logits + bias).softmax(dim=-1).mean(dim=0)
 
 
 def zero_shot_logits(image_embeds: Tensor, weights: Tensor, temperature: float = 0.01) -> Tensor:

@@ -17,6 +17,7 @@ FORMATS = Names(
     "weight format",
     {
         "clip": "lienzo.clip.model",
+        "siglip": "lienzo.clip.siglip",
         "adm": "lienzo.diffusion.adm_checkpoints",
         "disco-secondary": "lienzo.diffusion.secondary",
         "classcond-unet": "lienzo.diffusion.classcond_unet",
@@ -29,7 +30,8 @@ FORMATS = Names(
 )
 """Name -> module with `detect(state) -> bool` and `load(state, config=None) -> nn.Module`; first match wins.
 
-`clip` also takes Hugging Face's layout, `adm` the U-Nets, upsamplers and classifiers of guided-diffusion.
+`clip` and `siglip` also take the layouts of Hugging Face and open_clip, `adm` the U-Nets, upsamplers and classifiers
+of guided-diffusion.
 """
 
 

@@ -22,17 +22,17 @@ from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.options import one_sentence
 from lienzo.core.tables import Names
 from lienzo.core.text import printable
+from lienzo.weights.arrays import KEY, VERSION
+from lienzo.weights.beside import clip_config_beside
 from lienzo.weights.detection import identify
 from lienzo.weights.reading import Weights, read_metadata, read_weights
 from lienzo.weights.writing import write_tensors
-
-VERSION = 1
-KEY = "lienzo"
 
 NETWORKS = Names(
     "network",
     {
         "clip": "lienzo.clip.model",
+        "siglip": "lienzo.clip.siglip",
         "compact-clip": "lienzo.clip.compact",
         "sentence": "lienzo.clip.sentence",
         "adm": "lienzo.diffusion.adm_checkpoints",
@@ -144,7 +144,8 @@ def save_model(
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     """The network of a weight file, in evaluation mode and float32.
 
-    A file of Lienzo says itself what it is; any other is recognised by the names of its tensors.
+    A file of Lienzo says itself what it is; any other is recognised by the names of its tensors. The heads and the
+    activation of a CLIP from Hugging Face or open_clip are read from the configuration beside it, if it is there.
 
     Raises:
         BadWeights: the file is broken, of no known network, or does not fit its network.
@@ -159,8 +160,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
             raise BadWeights(f"The model '{name}' is of a network '{printable(network, 40)}' that Lienzo lacks.")
         module = import_module(NETWORKS[network])
     else:
-        config = None
         network, module = identify(weights.tensors)
+        config = clip_config_beside(Path(path), weights.tensors) if network in ("clip", "siglip") else None
     try:
         loaded = module.load(state, config)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

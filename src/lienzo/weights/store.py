@@ -1,26 +1,27 @@
-"""Where models are: those that come with the package, and the user's own folder."""
+"""The models that there are, with their cards; where they lie is in `places`."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-import os
-import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lienzo.core.errors import BadInput, LienzoError
-from lienzo.core.files import replacing
 from lienzo.core.text import printable
 from lienzo.weights.models import KEY, Card, matches_card, read_card
+from lienzo.weights.places import BUNDLED, RUN_MODEL, home, model_paths, models_folder, resolve, sha256
 from lienzo.weights.reading import read_weights
 
-BUNDLED = Path(__file__).parent.parent / "bundled"
-RUN_MODEL = "model.safetensors"  # what a training run leaves in its folder
-SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".pkl")
-_NAME = re.compile(r"\w[\w.+-]{0,199}")
+__all__ = [
+    "BUNDLED",
+    "RUN_MODEL",
+    "Stored",
+    "home",
+    "list_models",
+    "models_folder",
+    "resolve",
+    "sha256",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -36,58 +37,9 @@ class Stored:
     problem: str = ""
 
 
-def home() -> Path:
-    """The user's folder of Lienzo: $LIENZO_HOME, or the platform's place for user data."""
-    given = os.environ.get("LIENZO_HOME")
-    if given:
-        return Path(given)
-    import platformdirs  # here, for bundled models are trained where it is not installed
-
-    return Path(platformdirs.user_data_dir("lienzo", appauthor=False))
-
-
-def models_folder() -> Path:
-    """The user's own models. It may not exist yet."""
-    return home() / "models"
-
-
-def resolve(name_or_path: str | Path) -> Path:
-    """The file of a model given by name or by path.
-
-    A name is looked up in the user's models first, then among those that come with Lienzo. Anything with a folder
-    in it or with the suffix of a weight file is a path; the folder of a training run stands for the model in it.
-
-    Raises:
-        BadInput: there is no such model; the sentence names the closest ones.
-    """
-    text = os.fspath(name_or_path)
-    path = Path(text).expanduser()
-    if isinstance(name_or_path, Path) or path.name != text or path.suffix.lower() in SUFFIXES:
-        if path.is_file():
-            return path
-        if path.is_dir():
-            if (path / RUN_MODEL).is_file():
-                return path / RUN_MODEL
-            raise BadInput(
-                f"The model file '{printable(text, 200)}' is a folder without {RUN_MODEL}; give a file in it."
-            )
-        raise BadInput(f"The model file '{printable(text, 200)}' does not exist.")
-    paths = _paths()
-    if _NAME.fullmatch(text) and text in paths:
-        return paths[text]
-    if (path / RUN_MODEL).is_file():
-        return path / RUN_MODEL
-    close = difflib.get_close_matches(text, paths, n=2, cutoff=0.5)
-    if close:
-        hint = f"did you mean {' or '.join(repr(name) for name in close)}?"
-    else:
-        hint = f"there are {', '.join(sorted(paths))}." if paths else "no models are installed; give a file."
-    raise BadInput(f"There is no model '{printable(text, 100)}'; {hint}")
-
-
 def list_models() -> list[Stored]:
     """All models of the store, by name. One broken file does not hide the others."""
-    return [_stored(name, path) for name, path in sorted(_paths().items())]
+    return [_stored(name, path) for name, path in sorted(model_paths().items())]
 
 
 def verify(path: str | Path) -> bool:
@@ -103,37 +55,6 @@ def verify(path: str | Path) -> bool:
     return matches_card(weights)
 
 
-def sha256(path: str | Path) -> str:
-    """The sha256 of a file in hexadecimal; remembered in the store until its size or time changes.
-
-    Raises:
-        BadInput: the file cannot be read.
-    """
-    path = Path(path)
-    try:
-        status = path.stat()
-        key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
-        known = _known_hashes()
-        if key not in known:
-            with path.open("rb") as file:
-                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-            _remember(known)
-    except OSError as error:
-        raise BadInput(f"'{printable(path.name)}' cannot be read: {error.strerror}.") from error
-    return known[key]
-
-
-def _paths() -> dict[str, Path]:
-    """Models by name; the user's own hide bundled ones of the same name."""
-    paths: dict[str, Path] = {}
-    for folder in (models_folder(), BUNDLED):
-        with suppress(OSError):
-            for path in sorted(folder.iterdir()):
-                if path.suffix.lower() in SUFFIXES and _NAME.fullmatch(path.stem) and path.is_file():
-                    paths.setdefault(path.stem, path)
-    return paths
-
-
 def _stored(name: str, path: Path) -> Stored:
     size, bundled = path.stat().st_size, path.parent == BUNDLED
     if path.suffix.lower() != ".safetensors":
@@ -142,25 +63,3 @@ def _stored(name: str, path: Path) -> Stored:
         return Stored(name, path, bundled, size, read_card(path))
     except LienzoError as error:
         return Stored(name, path, bundled, size, None, str(error))
-
-
-def _cache() -> Path:
-    return home() / "hashes.json"
-
-
-def _known_hashes() -> dict[str, str]:
-    try:
-        known = json.loads(_cache().read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    plain = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
-    return known if plain else {}
-
-
-def _remember(known: dict[str, str]) -> None:
-    """Keep the newest thousand hashes; a store that cannot be written only costs time."""
-    newest = dict(list(known.items())[-1000:])
-    with suppress(OSError, LienzoError):
-        home().mkdir(parents=True, exist_ok=True)
-        with replacing(_cache()) as temporary:
-            temporary.write_text(json.dumps(newest), "utf-8")

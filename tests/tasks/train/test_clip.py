@@ -47,6 +47,15 @@ def test_the_gpu_trains_vit_b_32() -> None:
         ({"tower": "vit"}, "one positive number for a vit"),
         ({"layers": (2, 2)}, "four positive numbers for a resnet"),
         ({"batch": 1}, "'batch' was 1"),
+        ({"chunk": 48}, "--chunk 48 does not divide --batch 128"),
+        ({"chunk": 256}, "--chunk 256 does not divide"),
+        ({"lock_image": True}, "name that with --from"),
+        ({"start_from": "x", "lock_image": True, "lock_text": True}, "leave nothing to learn"),
+        ({"start_from": "x", "lock_text": True, "lora": 4}, "--lora keeps the weights"),
+        ({"start_from": "x", "lock_text": True, "teacher": "sentence"}, "cannot imitate a --teacher"),
+        ({"teacher_weight": 0.5}, "--teacher-weight needs a --teacher"),
+        ({"cyclip_in_modal": -0.1}, "cyclip"),
+        ({"loss": "triplet"}, "loss"),
     ],
 )
 def test_impossible_options_are_refused(given: dict[str, Any], sentence: str) -> None:
@@ -103,3 +112,71 @@ def test_from_captioned_pictures_to_a_model(tmp_path: Path, started: str, fine: 
     model = load_model(tmp_path / "run" / "model.safetensors")
     assert type(model) is CLIP
     assert model.config["image_resolution"] == 16
+
+
+def begun(folder: Path, **given: Any) -> list[Any]:
+    """The events of a short run in `folder`/run on the squares."""
+    if not (folder / "pictures").is_dir():
+        pictures(folder / "pictures")
+    plan = {"batch": 8, "images": 64, "warmup": 0, "held": 0.3, "ema_half_lives": (16,), "out": folder / "run"}
+    made = options(**plan, **given).model_copy(update={"data": str(folder / "pictures")})
+    return list(run(made))
+
+
+ALL_TOGETHER: dict[str, Any] = {
+    "loss": "siglip", "cyclip_in_modal": 0.25, "cyclip_cross_modal": 0.25, "chunk": 4, "teacher": "sentence",
+}  # fmt: skip
+
+
+def test_siglip_with_cycles_chunks_and_a_teacher_becomes_a_plain_clip(tmp_path: Path) -> None:
+    events = begun(tmp_path, **TINY, **ALL_TOGETHER)
+    names = {event.name for event in events if isinstance(event, Metric)}
+    assert {"sigmoid", "in-modal", "cross-modal", "teacher", "teacher's relations"} <= names
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert type(model) is CLIP
+    assert model.logit_scale.item() == pytest.approx(np.log(10), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"cyclip_in_modal": 0.5}, "cyclip_in_modal=0.25, not 0.5"),
+        ({"chunk": 2}, "chunk=4, not 2"),
+        ({"teacher": None}, "teacher="),
+        ({"local_loss": False}, "local_loss=True, not False"),
+    ],
+)
+def test_another_objective_does_not_resume_the_run(tmp_path: Path, changed: dict[str, Any], sentence: str) -> None:
+    begun(tmp_path, **TINY, **ALL_TOGETHER)
+    with pytest.raises(BadInput, match=sentence):
+        begun(tmp_path, **{**TINY, **ALL_TOGETHER, **changed})
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_locked_tower_leaves_the_run_as_it_came(tmp_path: Path, started: str, tower: str) -> None:
+    begun(tmp_path, start_from=started, **{f"lock_{tower}": True})
+    before, after = (load_model(path).state_dict() for path in (started, tmp_path / "run" / "model.safetensors"))
+    image = {name for name in before if name.startswith("visual.")}
+    locked = image if tower == "image" else before.keys() - image - {"logit_scale"}
+    moved = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-3)}
+    assert moved
+    assert not moved & locked
+
+
+def test_siglip_from_a_clip_begins_with_its_own_temperature(tmp_path: Path, started: str) -> None:
+    begun(tmp_path, start_from=started, loss="siglip")
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert isinstance(model, CLIP)
+    assert model.logit_scale.item() == pytest.approx(np.log(10), abs=0.3)
+
+
+def test_contradictions_are_told_before_the_pictures_are_read(started: str) -> None:
+    for given, sentence in (
+        ({"loss": "siglip", "gather_with_grad": False}, "SigLIP needs gradients"),
+        ({"loss": "siglip", "i2t_weight": 0.3}, "no directions"),
+        ({"all_negatives": False, "local_loss": False}, "nothing is gathered"),
+        ({"teacher": "upscaler"}, "is a SwinIR; a --teacher is a sentence encoder"),
+        ({"lora": 2}, "name it with --from"),
+    ):
+        with pytest.raises(BadInput, match=sentence):
+            next(run(options(**TINY, **given)))

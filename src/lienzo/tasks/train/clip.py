@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,8 +15,10 @@ from lienzo.core.text import printable
 from lienzo.tasks.train.base import TrainOptions
 
 if TYPE_CHECKING:
-    from lienzo.clip.clip_recipe import ClipRecipe
+    from lienzo.clip.clip_recipe import ClipRecipe, Teacher
+    from lienzo.clip.objective import Objective
     from lienzo.data.sets import DataSet
+    from lienzo.training.recipe import Recipe
 
 NETWORK = {
     "size": "image_resolution",
@@ -41,6 +44,8 @@ class TrainClip(TrainOptions):
 
     With --from (a CLIP of OpenAI, OpenCLIP, Hugging Face or Lienzo) the network is that of the file; take a low
     --learning-rate then, such as 1e-5. Guide and rank with the result: lienzo create --clip RUN/model.safetensors.
+
+    A large --batch teaches more, for each pair is told apart from all others of it; --chunk fits it into memory.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -69,12 +74,33 @@ class TrainClip(TrainOptions):
     """Its depth."""
     context_length: int = Field(32, ge=3, le=1024)
     """Tokens of a caption, two of which are marks; longer captions are cut."""
-    i2t_weight: float = Field(0.5, ge=0, le=1)
-    """Weight of finding the text of a picture against finding the picture of a text; 0.5 is CLIP."""
     crop: float = Field(0.9, gt=0, le=1)
     """Smallest share of a picture's area that random crops keep; 1 leaves pictures whole."""
+    loss: Literal["clip", "siglip"] = "clip"
+    """CLIP's softmax over the batch, or SigLIP's yes or no for each pair, which is kinder to small batches."""
+    i2t_weight: float = Field(0.5, ge=0, le=1)
+    """Weight of finding the text of a picture against finding the picture of a text; 0.5 is CLIP. Not for siglip."""
+    cyclip_in_modal: float = Field(0.0, ge=0, le=100)
+    """Weight of CyCLIP's first term: two pictures are as alike as their texts. The paper takes 0.25."""
+    cyclip_cross_modal: float = Field(0.0, ge=0, le=100)
+    """Weight of CyCLIP's second term: picture A fits text B as text A fits picture B. The paper takes 0.25."""
+    chunk: int | None = Field(None, ge=1, le=65_536)
+    """Pairs whose activations are in memory at once; the batch, a multiple, is still told apart as one. About a third
+    more time. Batch norms of a resnet see a chunk."""
+    lock_image: bool = False
+    """With --from: keep the image tower as it is and teach only the text tower."""
+    lock_text: bool = False
+    """With --from: keep the text tower as it is and teach only the image tower."""
+    teacher: str | None = None
+    """A sentence encoder that the text tower imitates: the model `sentence` of Lienzo, or a folder of MiniLM."""
+    teacher_weight: float = Field(1.0, gt=0, le=100)
+    """Weight of imitating the teacher."""
     all_negatives: bool = True
     """With several processes, contrast with the pairs of all of them."""
+    local_loss: bool = True
+    """With several processes, each scores its own rows; without, all rows, at more memory and to the same end."""
+    gather_with_grad: bool = True
+    """With several processes, let gradients flow between them; without, they are only approximate (OpenCLIP)."""
 
     # Of the plan, what suits a laptop.
     batch: int = Field(128, ge=2, le=65_536)
@@ -106,6 +132,23 @@ class TrainClip(TrainOptions):
             raise ValueError(f"--layers should be {plural} for a {self.tower}, not {self.layers}")
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit_each_other(self) -> Self:
+        locked = self.lock_image or self.lock_text
+        if self.lock_image and self.lock_text:
+            raise ValueError("--lock-image and --lock-text together leave nothing to learn")
+        if locked and not self.start_from:
+            raise ValueError("a locked tower stays as it is in a model; name that with --from")
+        if locked and self.lora is not None:
+            raise ValueError("--lora keeps the weights of both towers already; leave --lock-image and --lock-text out")
+        if self.lock_text and self.teacher is not None:
+            raise ValueError("a locked text tower (--lock-text) cannot imitate a --teacher")
+        if self.teacher is None and "teacher_weight" in self.model_fields_set:
+            raise ValueError("--teacher-weight needs a --teacher")
+        if self.chunk is not None and self.batch % self.chunk:
+            raise ValueError(f"--chunk {self.chunk} does not divide --batch {self.batch}")
+        return self
+
 
 def run(options: TrainClip) -> Iterator[Event]:
     """Train, resume, or fine-tune.
@@ -116,17 +159,26 @@ def run(options: TrainClip) -> Iterator[Event]:
     Raises:
         BadInput: the options contradict each other, the data or the model of --from; there are no captions.
     """
-    from lienzo.tasks.train.base import train
+    from lienzo.tasks.train.base import opened, train_recipe
+    from lienzo.training.finetune import FineTune
+    from lienzo.weights.models import load_model
+    from lienzo.weights.store import resolve
 
-    config = described(options)
+    config, goal = described(options), objective(options)
+    if options.lora is not None and options.start_from is None:
+        raise BadInput("--lora trains adapters of a model; name it with --from.")
+    teacher = None if options.teacher is None else read_teacher(options.teacher)
     size = config["image_resolution"]
-    yield from train(
-        options,
-        size,
-        partial(recipe, options, config),
-        title=f"CLIP, {size} px",
-        limits="Knows pictures and words like those of its training data; counting, places and negation are weak.",
-    )
+    data, held = yield from opened(options, size)
+    made: Recipe = recipe(options, config, goal, teacher, data, held)
+    if options.start_from:
+        state = load_model(resolve(options.start_from)).state_dict()
+        if goal.loss == "siglip":
+            del state["logit_scale"]  # it belongs to the bias, which files do not have; SigLIP begins with its own
+        new = ("logit_scale", "logit_bias", "imitate")  # learn whole, whatever has adapters
+        made = FineTune(made, state, options.lora, () if goal.loss == "clip" and teacher is None else new)
+    limits = "Knows pictures and words like those of its training data; counting, places and negation are weak."
+    yield from train_recipe(options, made, data, f"CLIP, {size} px", limits, start=False)
 
 
 def described(options: TrainClip) -> dict[str, Any]:
@@ -165,7 +217,45 @@ def described(options: TrainClip) -> dict[str, Any]:
     return model.config
 
 
-def recipe(options: TrainClip, config: dict[str, Any], data: DataSet, held: DataSet) -> ClipRecipe:
+def objective(options: TrainClip) -> Objective:
+    """The loss that the options describe.
+
+    Raises:
+        BadInput: they contradict each other.
+    """
+    from lienzo.clip.objective import Objective
+
+    return Objective(**{field.name: getattr(options, field.name) for field in fields(Objective)})
+
+
+def read_teacher(name: str) -> Teacher:
+    """A sentence encoder: a folder of MiniLM, or a model of Lienzo.
+
+    Raises:
+        BadInput: there is none of that name, or it reads no sentences.
+    """
+    from lienzo.clip.sentence import SentenceEncoder
+    from lienzo.weights.models import load_model
+    from lienzo.weights.store import resolve
+
+    if (Path(name) / "tokenizer.json").is_file():
+        from lienzo.clip.minilm import MiniLM
+
+        return MiniLM(Path(name))
+    model = load_model(resolve(name))
+    if not isinstance(model, SentenceEncoder):
+        raise BadInput(f"'{printable(name)}' is a {type(model).__name__}; a --teacher is a sentence encoder.")
+    return model
+
+
+def recipe(
+    options: TrainClip,
+    config: dict[str, Any],
+    goal: Objective,
+    teacher: Teacher | None,
+    data: DataSet,
+    held: DataSet,
+) -> ClipRecipe:
     """The recipe that the options describe.
 
     Raises:
@@ -177,9 +267,11 @@ def recipe(options: TrainClip, config: dict[str, Any], data: DataSet, held: Data
         data,
         held,
         config,
+        objective=goal,
         batch_size=options.batch,
-        i2t_weight=options.i2t_weight,
+        chunk=options.chunk,
         crop=options.crop,
-        all_negatives=options.all_negatives,
+        locked=[tower for tower, locked in (("image", options.lock_image), ("text", options.lock_text)) if locked],
+        teacher=teacher,
         seed=options.seed,
     )

@@ -1,0 +1,88 @@
+"""Running a picture tower on batches of bytes, as fast as the machine allows without another answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lienzo.clip.compact import CompactClip
+from lienzo.core.errors import BadInput, BadWeights
+from lienzo.weights.models import load_model
+
+BATCH = 256
+
+
+class PictureTower:
+    """uint8 pictures (B, size, size, 3) to float32 unit vectors (B, D).
+
+    In bfloat16 where the processor multiplies it natively (half the time, cosines within 1e-3 of float32), and with
+    channels last.
+
+    Args:
+        encode: prepared pictures to vectors.
+        network: whose parameters `encode` uses.
+        size: side of the pictures.
+        mean: of each channel, subtracted from values in [0, 1].
+        std: of each channel, which then divides.
+        device: of torch; the CPU when None.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Tensor], Tensor],
+        network: nn.Module,
+        size: int,
+        mean: tuple[float, ...] = (0.0,) * 3,
+        std: tuple[float, ...] = (1.0,) * 3,
+        device: str | torch.device | None = None,
+    ):
+        self.device = torch.device("cpu" if device is None else device)
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encode, self.size = encode, size
+        self.mean = torch.tensor(mean, device=self.device).view(3, 1, 1)
+        self.std = torch.tensor(std, device=self.device).view(3, 1, 1)
+        self.half = native_bfloat16(self.device)
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        if batch.dtype != np.uint8 or batch.shape[1:] != (self.size, self.size, 3):
+            raise BadInput(f"This CLIP reads uint8 pictures of {self.size} x {self.size} pixels, (B, size, size, 3).")
+        parts = [self._vectors(batch[i : i + BATCH]) for i in range(0, max(len(batch), 1), BATCH)]
+        return np.concatenate(parts)
+
+    def _vectors(self, batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), self._precision():
+            x = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device).permute(0, 3, 1, 2)
+            x = (x.float() / 255 - self.mean) / self.std
+            vectors = self.encode(x.contiguous(memory_format=torch.channels_last)).float()
+            return F.normalize(vectors, dim=-1).cpu().numpy()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster there than in float32; emulated ones are slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def load_compact_tower(path: Path, device: str | torch.device | None) -> PictureTower:
+    """The picture tower of a compact CLIP.
+
+    Raises:
+        BadWeights: the file is broken or of another network.
+    """
+    model = load_model(path)
+    if not isinstance(model, CompactClip):
+        raise BadWeights(f"'{path.name}' is no compact CLIP.")
+    return PictureTower(model.encode_image, model, model.size, device=device)

@@ -1,0 +1,204 @@
+"""Vectors in Qdrant, the step beyond one machine: a server that several share. `[cluster]`
+
+Tested against the client's own local mode, and for what goes over the wire against a stand-in server that records and
+answers requests; a real server keeps the same client interface, but none was at hand when this was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lienzo.core.errors import BadInput
+from lienzo.core.text import printable
+from lienzo.search.best import ordered
+from lienzo.search.copies import LISTED, GenerationNote, among
+from lienzo.search.exact import write_rows
+from lienzo.search.rows import checked, checked_queries
+from lienzo.search.seams import VectorSource
+
+_BATCH = 500
+Answer = TypeVar("Answer")
+
+
+class QdrantStore:
+    """A collection of a Qdrant server.
+
+    Args:
+        dim: length D of the vectors.
+        address: ``http://host:6333``; ``:memory:`` or a folder uses the client alone, for a few thousand vectors.
+        collection: its name; made if it is not there.
+        exact: whether the server looks at every vector instead of its graph.
+        api_key: of a server that wants one.
+        note: file that remembers the generation of a source, for following one.
+
+    Raises:
+        BadInput: qdrant-client is not installed, the server does not answer, or its collection has vectors of another
+            length or distance.
+    """
+
+    kind = "qdrant"
+
+    def __init__(
+        self,
+        dim: int,
+        address: str = "http://localhost:6333",
+        collection: str = "lienzo",
+        exact: bool = False,
+        api_key: str | None = None,
+        note: Path | None = None,
+    ):
+        try:
+            from qdrant_client import QdrantClient, models
+        except ImportError as error:
+            raise BadInput(
+                "The store 'qdrant' needs its client; install it with: pip install 'lienzo[cluster]'"
+            ) from error
+        self.dim = dim
+        self.models: Any = models
+        self.collection = collection
+        self.address = address
+        self.exact = exact
+        self._note = GenerationNote(note, json.dumps([address, collection]))
+        if address == ":memory:":
+            self.client = QdrantClient(":memory:")
+        elif "://" in address:
+            self.client = QdrantClient(url=address, api_key=api_key, check_compatibility=False, timeout=60)
+        else:
+            self.client = QdrantClient(path=address)
+        if not self._call(lambda: self.client.collection_exists(collection)):
+            self._create()
+        else:
+            self._check()
+
+    def __len__(self) -> int:
+        return int(self._call(lambda: self.client.count(self.collection, exact=True)).count)
+
+    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        """Add unit vectors (N, D) under ids (N,); an id that is there is replaced. Returns when it is searchable."""
+        ids, vectors = checked(ids, vectors, self.dim)
+        last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]  # of an id given twice, the last
+        for start in range(0, len(last), _BATCH):
+            part = last[start : start + _BATCH]
+            points = self.models.Batch(ids=ids[part].tolist(), vectors=vectors[part].tolist())
+            self._call(lambda batch=points: self.client.upsert(self.collection, batch, wait=True))  # type: ignore[misc]
+
+    def delete(self, ids: np.ndarray) -> None:
+        """Forget ids (N,); unknown ones are passed over."""
+        listed = np.unique(np.asarray(ids, np.int64)).tolist()
+        for start in range(0, len(listed), LISTED):
+            points = self.models.PointIdsList(points=listed[start : start + LISTED])
+            self._call(lambda chosen=points: self.client.delete(self.collection, chosen, wait=True))  # type: ignore[misc]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._call(lambda: self.client.delete_collection(self.collection))
+        self._create()
+
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of each query: ids (Q, k), -1 where there are fewer, and scores (Q, k)."""
+        queries = checked_queries(queries, self.dim)
+        ids = np.full((len(queries), k), -1, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        if k < 1 or (allowed is not None and len(allowed) == 0):
+            return ids, scores
+        for i, query in enumerate(queries):
+            if allowed is None or len(allowed) <= LISTED:
+                found = self._ask(query, k, allowed)
+            else:
+                found = among(lambda limit, q=query: self._ask(q, limit, None), k, allowed, len(self))  # type: ignore[misc]
+            ids[i, : len(found[0])], scores[i, : len(found[0])] = found
+        return ids, scores
+
+    def snapshot(self, folder: Path) -> None:
+        """Write the vectors to `folder`; `ExactStore` opens it, `read_rows` reads it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(folder, self._parts(), self.dim, self.generation)
+
+    def stats(self) -> dict[str, object]:
+        """Kind, count, and address without what may be secret in it."""
+        address = printable(self.address.split("@")[-1], 200)
+        return {"kind": self.kind, "count": len(self), "address": address, "collection": self.collection}
+
+    # What a follower of a source needs.
+
+    stale = False
+
+    @property
+    def generation(self) -> int:
+        """Of the source that this is a copy of."""
+        return self._note.generation
+
+    def followed(self, generation: int) -> None:
+        """Note that the store is as the source was at `generation`."""
+        self._note.write(generation)
+
+    def rebuild(self, source: VectorSource) -> None:
+        """Become a copy of the source."""
+        generation = source.generation()
+        self._note.write(-1)
+        self.clear()
+        for ids, vectors in source.parts():
+            self.add(ids, vectors)
+        self._note.write(generation)
+
+    def improve(self, source: VectorSource) -> None:
+        """Nothing: the server builds its graph by itself."""
+
+    def _ask(self, query: np.ndarray, limit: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        chosen = None
+        if allowed is not None:
+            condition = self.models.HasIdCondition(has_id=np.asarray(allowed).tolist())
+            chosen = self.models.Filter(must=[condition])
+        points = self._call(
+            lambda: self.client.query_points(
+                self.collection,
+                query=query.tolist(),
+                limit=limit,
+                query_filter=chosen,
+                search_params=self.models.SearchParams(exact=self.exact),
+                with_payload=False,
+            )
+        ).points
+        ids = np.array([point.id for point in points], np.int64)
+        return ordered(ids, np.array([point.score for point in points], np.float64), limit)
+
+    def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        place = None
+        while True:
+            points, place = self._call(
+                lambda start=place: self.client.scroll(  # type: ignore[misc]
+                    self.collection, limit=_BATCH, offset=start, with_payload=False, with_vectors=True
+                )
+            )
+            ids = np.array([point.id for point in points], np.int64)
+            vectors = np.array([point.vector for point in points], np.float32).reshape(-1, self.dim)
+            yield ids, vectors
+            if place is None:
+                return
+
+    def _create(self) -> None:
+        vectors = self.models.VectorParams(size=self.dim, distance=self.models.Distance.DOT)
+        self._call(lambda: self.client.create_collection(self.collection, vectors_config=vectors))
+
+    def _check(self) -> None:
+        vectors = self._call(lambda: self.client.get_collection(self.collection)).config.params.vectors
+        size, distance = getattr(vectors, "size", None), getattr(vectors, "distance", None)
+        if size != self.dim or distance != self.models.Distance.DOT:
+            raise BadInput(
+                f"The Qdrant collection '{printable(self.collection, 100)}' is not one of dot products of "
+                f"{self.dim} numbers; choose another name."
+            )
+
+    def _call(self, ask: Callable[[], Answer]) -> Answer:
+        from qdrant_client.http.exceptions import ApiException
+
+        try:
+            return ask()
+        except (ApiException, OSError, RuntimeError) as error:
+            reason = printable(str(error), 200).rstrip(".")
+            raise BadInput(f"The Qdrant server did not do what it was asked: {reason}.") from error

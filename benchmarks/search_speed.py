@@ -1,8 +1,9 @@
 """How fast the index answers: Lienzo's exact and approximate search beside plain numpy and faiss on the same vectors.
 
 The vectors are made up to lie as those of a CLIP do: pictures in overlapping clusters, a few directions with most of
-the variance, texts of the same clusters on the other side of a gap. All sides answer each query in turn, so that whatever else the machine does hits them alike. The exact store
-is searched as it is in use: from a file that is mapped into memory.
+the variance, texts of the same clusters on the other side of a gap. All sides answer each query in turn, so that
+whatever else the machine does hits them alike. The exact store is searched as it is in use: from a file that is mapped
+into memory.
 
 It prints the milliseconds of a query (median, 95th percentile), the share of the true ten nearest that are found, and
 how long it took to build. The promises: exact search under 60 ms at 100,000 x 512 and under 500 ms at 1,000,000 x 512

@@ -157,6 +157,19 @@ def test_the_text_tower_comes_to_see_captions_as_its_teacher() -> None:
     assert found[0] > 0.85
 
 
+def test_the_vectors_of_captions_come_near_to_the_teachers() -> None:
+    one = recipe(teacher=letters)
+    torch.manual_seed(0)
+    fresh = one.build()
+    model, _ = trained(one, 60, 1e-3)
+    batch = one.batch(0, seeded(0))
+    before, after = (one.step(each, batch)["teacher"].item() for each in (fresh, model))
+    assert before > 0.5
+    assert after < 0.25
+    doubled = recipe(teacher=letters, objective=Objective(teacher_weight=2))
+    assert doubled.step(model, batch)["teacher"].item() == pytest.approx(2 * after)
+
+
 def test_the_teacher_reads_each_caption_once_and_batches_carry_its_vectors() -> None:
     read: list[str] = []
 

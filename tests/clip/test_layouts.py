@@ -98,3 +98,19 @@ def test_configurations() -> None:
         config_from_huggingface({"text_config": text, "vision_config": {}})
     with pytest.raises(BadWeights, match="relu"):
         text_config_from_huggingface({"hidden_act": "relu"})
+
+
+def test_custom_text_of_open_clip(model: CLIP) -> None:
+    state = model.state_dict()
+    theirs = {k if k.startswith(("visual.", "logit_scale")) else f"text.{k}": v for k, v in state.items()}
+    assert detect(theirs)
+    config = {"model_cfg": {"vision_cfg": {"image_size": 26, "width": 64}, "text_cfg": {"heads": 1}}}
+    loaded = load(theirs, config)
+    assert same(loaded.state_dict(), state)
+    assert loaded.config["image_resolution"] == 26
+    assert loaded.config["quick_gelu"] is False
+    with pytest.raises(BadWeights, match=r"'ln_final\.weight' of the CLIP weights has the impossible shape"):
+        load({**theirs, "text.ln_final.weight": torch.zeros(0)})
+    for tower, value in (("text_cfg", {"no_causal_mask": True}), ("vision_cfg", {"pool_type": "avg"})):
+        with pytest.raises(BadWeights, match=next(iter(value))):
+            load(theirs, {"model_cfg": {tower: value}})

@@ -250,6 +250,31 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
         Catalogue.open(tmp_path, create=True)
 
 
+def test_questions_about_one_picture_do_not_look_through_all(catalogue: Catalogue, root: int) -> None:
+    names = [b"%d" % number for number in range(3000)]
+    ids = catalogue.record(TAG, DIM, [entry(root, name) for name in names], [vector(1, 2, 3, n) for n in range(3000)])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    catalogue._connection.set_progress_handler(count, 10)
+    path = catalogue.items(ids[2990:2991])[0].path
+    for ask in (
+        lambda: catalogue.content(names[2990].ljust(32, b"."), TAG),
+        lambda: catalogue.find(path),
+        lambda: catalogue.known(root, TAG, names[2990:2992]),
+        lambda: catalogue.vector(ids[2990], TAG),
+        lambda: catalogue.last_id(),
+        lambda: catalogue.record(TAG, DIM, [entry(root, names[2990]), entry(root, b"new", names[2991])], [None, None]),
+        lambda: catalogue.drop(root, [(ids[2990], names[2990])]),
+    ):
+        steps = 0
+        assert ask() is not None
+        assert 10 * steps < 1000
+
+
 @pytest.mark.parametrize(
     ("statements", "message"),
     [

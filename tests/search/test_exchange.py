@@ -140,6 +140,7 @@ def test_parts_of_different_lengths_are_refused(tmp_path: Path) -> None:
 
 def test_written_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "out"
+
     def stopped() -> None:
         with LayoutWriter(out, DIM) as writer:
             writer.add(rows(3))

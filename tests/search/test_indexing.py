@@ -222,7 +222,7 @@ def test_roots_that_are_not_there_keep_their_pictures(bench: Bench, tmp_path: Pa
     bench.folder.rename(tmp_path / "away")
     bench.run()
     assert bench.catalogue.count() == 1
-    assert "is not there; its 1 pictures stay" in bench.notes()[0]
+    assert "is not there; what the index has of it (1 picture) stays" in bench.notes()[0]
     bench.folder.mkdir()  # the mount point of a disk that is not mounted
     bench.run()
     assert bench.catalogue.count() == 1

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from vectors import DictSource, unit
 
 from lienzo.core.errors import BadInput
+from lienzo.search.catalogue import Catalogue, Entry
 from lienzo.search.exact import ExactStore
 from lienzo.search.seams import VectorStore
 from lienzo.search.stores import STORES, open_follower, open_store, restore, suggested
@@ -366,3 +367,25 @@ def test_names() -> None:
     with pytest.raises(BadInput, match="no option 'colour'"):
         open_store("exact", 8, {"colour": 1})
     assert suggested(1000) == "exact"
+
+
+def test_follows_a_catalogue(tmp_path: Path) -> None:
+    vectors = some(41, 8)
+
+    def entry(root: int, number: int) -> Entry:
+        content = str(number).encode().ljust(32)
+        return Entry(root, f"{number}.png".encode(), 1, 1, content, 1, 1, "", 0)
+
+    with Catalogue.open(tmp_path / "index", create=True) as catalogue:
+        (tmp_path / "pictures").mkdir()
+        root = catalogue.add_root(tmp_path / "pictures").id
+        ids = catalogue.record("tag", 8, [entry(root, i) for i in range(40)], list(vectors[:40]))
+        source = catalogue.source("tag")
+        store = open_follower("auto", source, tmp_path / "cache")
+        assert store.search(vectors[5:6], 1)[0].tolist() == [[ids[5]]]
+        catalogue.drop(root, [(ids[5], b"5.png")])
+        (fresh,) = catalogue.record("tag", 8, [entry(root, 40)], [vectors[40]])
+        assert ids[5] not in store.search(vectors[5:6], 40)[0]
+        assert store.search(vectors[40:41], 1)[0].tolist() == [[fresh]]
+        assert len(store) == source.count() == 40
+        assert len(open_follower("exact", source, tmp_path / "cache")) == 40  # from the file

@@ -14,14 +14,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def pictures_and_texts(count: int, dim: int, texts: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Clustered picture vectors, and text vectors of the same clusters on the other side of a gap."""
+    """Picture vectors in overlapping clusters, and text vectors of the same clusters on the other side of a gap."""
     draws = np.random.default_rng(seed)
-    centres = draws.standard_normal((max(count // 100, 2), dim))
-    gap = unit(draws.standard_normal(dim)) * np.sqrt(dim) * 0.7
+    spread = np.arange(1, dim + 1) ** -0.4  # of each direction
+    centres = draws.standard_normal((max(count // 100, 2), dim)) * spread
+    gap = unit(draws.standard_normal(dim)) * np.linalg.norm(spread)
     which = draws.integers(len(centres), size=count)
     asked = draws.integers(len(centres), size=texts)
-    pictures = centres[which] + 0.7 * draws.standard_normal((count, dim)) + gap
-    return unit(pictures), unit(centres[asked] + 0.7 * draws.standard_normal((texts, dim)) - gap)
+    pictures = centres[which] + draws.standard_normal((count, dim)) * spread + gap
+    return unit(pictures), unit(centres[asked] + draws.standard_normal((texts, dim)) * spread - gap)
 
 
 def brute(ids: np.ndarray, vectors: np.ndarray, query: np.ndarray, k: int) -> list[int]:

@@ -86,7 +86,7 @@ def test_index_status_remove(pictures: Path, home: Path, free: list[tuple[object
     assert why.startswith("The picture is not a picture that Lienzo knows")
     (note,) = run(RemoveFolder.make(folder=pictures))
     assert isinstance(note, Note)
-    assert "4 pictures are forgotten" in note.text
+    assert "(4 pictures) are forgotten" in note.text
     assert len(list(pictures.iterdir())) == 5
     assert tables(list(run(IndexStatus.make())))["Folders"].rows == ()
 

@@ -176,11 +176,10 @@ def gradient_maps(model: nn.Module, picture: Tensor, directions: Tensor) -> tupl
 
 def compact_layer(model: CompactClip) -> nn.Module:
     """The deepest stage of a compact CLIP whose map is at least `FINEST` places a side; the first if none is."""
-    side, depth = (model.size + 1) // 2, model.config["depth"]
-    last = 0
-    for stage in range(len(model.config["widths"])):
+    side, chosen = (model.size + 1) // 2, 0
+    for stage, end in enumerate(model.ends):
         if stage:
             side = (side + 1) // 2
-        if side >= FINEST:
-            last = stage
-    return model.blocks[(last + 1) * depth - 1]
+        if side >= FINEST or not stage:
+            chosen = end
+    return model.blocks[chosen]

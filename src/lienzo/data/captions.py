@@ -16,6 +16,7 @@ class Caption:
     text: str
     english: str
     names_style: bool = False
+    names_colour: bool = False
 
 
 def _templated(name: str, english: str, language: str, rng: random.Random) -> tuple[str, str]:
@@ -57,5 +58,24 @@ def captions_of(
             names_style = styled and record.style in STYLES and n >= 1 and rng.random() < 0.7
             if names_style:
                 text, said = _styled(text, said, record.style, language, rng)
-            found.append(Caption(text, said, names_style))
+            found.append(Caption(text, said, names_style, colour is not None))
     return found
+
+
+MANNERS = {
+    "en": ("a {} drawing", "{} style", "drawn in a {} style"),
+    "es": ("un dibujo {}", "estilo {}"),
+    "ru": ("стиль {}", "рисунок в стиле {}"),
+}
+THINGS = {"en": "thing", "es": "cosa", "ru": "вещь"}
+
+
+def style_captions(style: str) -> list[str]:
+    """What can be said of the style of a picture alone, in three languages."""
+    words = STYLES[style]
+    return [said.format(word) for language in LANGUAGES for word in words.words(language) for said in MANNERS[language]]
+
+
+def colour_captions(colour: str) -> list[str]:
+    """What can be said of the colour of a picture alone, in three languages."""
+    return [coloured(THINGS[language], colour, language, random.Random(0)) for language in LANGUAGES]

@@ -60,8 +60,8 @@ def _scan(queries: np.ndarray, segment: Segment, number: int, lists: list[_Short
         stop = min(start + BLOCK_ROWS, total)
         picked = rows[start:stop] if rows is not None and gather else None
         block = segment.vectors[start:stop] if picked is None else segment.vectors[picked]  # (n, D)
-        # One query is a matrix times a vector, which reads the block once at the speed of memory.
-        products = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T  # (Q, n)
+        # For one query einsum reads the block at the speed of memory; most BLAS take twice as long for such products.
+        products = np.einsum("nd,d->n", block, queries[0])[None] if len(queries) == 1 else queries @ block.T  # (Q, n)
         if out is not None:
             products[:, out[start:stop]] = -np.inf
         for shortlist, line in zip(lists, products):

@@ -65,6 +65,7 @@ def embed_folder_on_ray(
         num_cpus=cpus,
         num_gpus=gpus,
     )
+    embedded.context.enable_progress_bars = False  # progress is what this yields
     begun, done, broken = time.monotonic(), 0, 0
     first, parts = _peeked(embedded.iter_batches(batch_size=batch, batch_format="numpy"))
     dim, tag = int(first["vector"].shape[1]), str(first["tag"][0])

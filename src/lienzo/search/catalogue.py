@@ -16,24 +16,34 @@ import json
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
 from lienzo.search import catalogue_file
+from lienzo.search.catalogue_changes import (
+    Entry,
+    Refused,
+    Run,
+    at_home,
+    blobs_of,
+    forget,
+    marks,
+    next_generation,
+    put,
+    refuse,
+    settle,
+)
 from lienzo.search.seams import Changes
 
 _PART = 8192  # rows read at once
 _CHUNK = 500  # values in one question
-Run = Callable[..., sqlite3.Cursor]
-Placed = TypeVar("Placed", "Entry", "Refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,32 +118,6 @@ class Known(NamedTuple):
     mtime_ns: int
     note: int
     embedded: bool
-
-
-class Entry(NamedTuple):
-    """A file that was read, as it is to be recorded."""
-
-    root: int
-    path: bytes
-    """Relative to the root, ``/`` between folders."""
-    size: int
-    mtime_ns: int
-    sha256: bytes
-    width: int
-    height: int
-    caption: str
-    note: int
-    """Stamp of the caption's file, 0 where there is none."""
-
-
-class Refused(NamedTuple):
-    """A file that could not be read, as it is to be recorded."""
-
-    root: int
-    path: bytes
-    reason: str
-    size: int
-    mtime_ns: int
 
 
 class Catalogue:
@@ -215,17 +199,17 @@ class Catalogue:
         wanted = [int(number) for number in ids]
         found: dict[int, Item] = {}
         for chunk in _chunks(list(dict.fromkeys(wanted))):
-            found.update((item.id, item) for item in self._items(f"items.id IN ({_marks(chunk)})", chunk))
+            found.update((item.id, item) for item in self._items(f"items.id IN ({marks(chunk)})", chunk))
         return [found[number] for number in wanted if number in found]
 
     def find(self, path: str | Path) -> Item | None:
         """The picture at a path, or None."""
         plain = Path(os.path.abspath(path))
         for place in dict.fromkeys((plain, Path(os.path.realpath(plain.parent)) / plain.name)):
-            for root in self.roots():
-                if place.is_relative_to(root.path):
-                    inner = os.fsencode(place.relative_to(root.path).as_posix())
-                    items = self._items("items.root = ? AND items.path = ?", (root.id, inner))
+            for number, root in self._root_paths():
+                if place.is_relative_to(root):
+                    inner = os.fsencode(place.relative_to(root).as_posix())
+                    items = self._items("items.root = ? AND items.path = ?", (number, inner))
                     if items:
                         return items[0]
         return None
@@ -268,7 +252,7 @@ class Catalogue:
             rows = self._rows(
                 "SELECT path, i.id, size, mtime_ns, note, EXISTS (SELECT 1 FROM vectors v JOIN models m "
                 "ON m.id = v.model WHERE v.item = i.id AND m.tag = ?) FROM items i "
-                f"WHERE root = ? AND path IN ({_marks(chunk)})",
+                f"WHERE root = ? AND path IN ({marks(chunk)})",
                 (tag, root, *chunk),
             )
             found.update((row[0], Known(row[1], row[2], row[3], row[4], bool(row[5]))) for row in rows)
@@ -281,18 +265,23 @@ class Catalogue:
     def content(self, sha256: bytes, tag: str) -> tuple[int, int] | None:
         """Width and height of a content that has a vector of the model, or None."""
         rows = self._rows(
-            "SELECT width, height FROM items i JOIN vectors v ON v.item = i.id JOIN models m ON m.id = v.model "
+            # CROSS JOIN: SQLite keeps this order. By itself it would look through all vectors of the model.
+            "SELECT width, height FROM items i CROSS JOIN vectors v ON v.item = i.id JOIN models m ON m.id = v.model "
             "WHERE sha256 = ? AND tag = ? LIMIT 1",
             (sha256, tag),
         )
         return rows[0] if rows else None
+
+    def last_id(self) -> int:
+        """The largest id of a picture, 0 where there is none."""
+        return self._rows("SELECT coalesce(max(id), 0) FROM items")[0][0]
 
     def places(self, root: int) -> Iterator[tuple[int, bytes, int, int]]:
         """Id, path, size and time of all pictures of a root, by id."""
         last = 0
         while True:
             rows = self._rows(
-                "SELECT id, path, size, mtime_ns FROM items WHERE root = ? AND id > ? ORDER BY id LIMIT ?",
+                "SELECT id, path, size, mtime_ns FROM items NOT INDEXED WHERE root = ? AND id > ? ORDER BY id LIMIT ?",
                 (root, last, _PART),
             )
             if not rows:
@@ -343,7 +332,7 @@ class Catalogue:
             raise BadInput(f"'{printable(str(path), 200)}' is not indexed as a folder of its own; indexed is {there}.")
         with self._writing() as run:
             ids = [row[0] for row in run("SELECT id FROM items WHERE root = ?", (roots[path],))]
-            _forget(run, ids)
+            forget(run, ids)
             run("DELETE FROM broken WHERE root = ?", (roots[path],))
             run("DELETE FROM roots WHERE id = ?", (roots[path],))
         return len(ids)
@@ -374,16 +363,16 @@ class Catalogue:
         with self._writing() as run:
             run("INSERT OR IGNORE INTO models (tag, dim) VALUES (?, ?)", (tag, dim))
             (model,) = run("SELECT id FROM models WHERE tag = ?", (tag,)).fetchone()
-            generation = _next(run)
+            generation = next_generation(run)
             roots = {number: os.fsdecode(path) for number, path in run("SELECT id, path FROM roots")}
-            blobs = _blobs(run, model, entries, vectors)
-            ids = [_settle(run, _at_home(entry, roots), roots) if entry.root in roots else 0 for entry in entries]
+            blobs = blobs_of(run, model, entries, vectors)
+            ids = [settle(run, at_home(entry, roots), roots) if entry.root in roots else 0 for entry in entries]
             for number, entry in zip(ids, entries):
                 if number and entry.sha256 in blobs:
-                    _put(run, model, number, generation, blobs[entry.sha256])
+                    put(run, model, number, generation, blobs[entry.sha256])
             for file in refused:
                 if file.root in roots:
-                    _refuse(run, _at_home(file, roots))
+                    refuse(run, at_home(file, roots))
         return ids
 
     def note(self, id: int, caption: str, note: int) -> None:
@@ -404,7 +393,7 @@ class Catalogue:
                 for number, path in places
                 if run("SELECT 1 FROM items WHERE id = ? AND root = ? AND path = ?", (number, root, path)).fetchone()
             ]
-            _forget(run, still)
+            forget(run, still)
             for path in mended:
                 run("DELETE FROM broken WHERE root = ? AND path = ?", (root, path))
         return len(still)
@@ -476,12 +465,15 @@ class Catalogue:
         return clauses, values
 
     def _under(self, folder: Path) -> Iterator[tuple[str, list[Any]]]:
-        for root in self.roots():
-            if root.path.is_relative_to(folder):
-                yield "root = ?", [root.id]
-            elif folder.is_relative_to(root.path):
-                start = os.fsencode(folder.relative_to(root.path).as_posix()) + b"/"
-                yield "(root = ? AND substr(path, 1, ?) = ?)", [root.id, len(start), start]
+        for number, root in self._root_paths():
+            if root.is_relative_to(folder):
+                yield "root = ?", [number]
+            elif folder.is_relative_to(root):
+                start = os.fsencode(folder.relative_to(root).as_posix()) + b"/"
+                yield "(root = ? AND substr(path, 1, ?) = ?)", [number, len(start), start]
+
+    def _root_paths(self) -> list[tuple[int, Path]]:
+        return [(number, Path(os.fsdecode(path))) for number, path in self._rows("SELECT id, path FROM roots")]
 
 
 class CatalogueSource:
@@ -536,113 +528,6 @@ class CatalogueSource:
         return self._catalogue._rows(sql, values)
 
 
-def _settle(run: Run, entry: Entry, roots: dict[int, str]) -> int:
-    """The id of a file's picture: the one at its path, one that moved here, or a new one."""
-    run("DELETE FROM broken WHERE root = ? AND path = ?", (entry.root, entry.path))
-    row = run("SELECT id, sha256 FROM items WHERE root = ? AND path = ?", (entry.root, entry.path)).fetchone()
-    number = row[0] if row else _moved(run, entry, roots)
-    if number is None:
-        marks = _marks((*entry, 0))
-        return run(
-            "INSERT INTO items (root, path, size, mtime_ns, sha256, width, height, caption, note, added) "
-            f"VALUES ({marks})",
-            (*entry, int(time.time())),
-        ).lastrowid  # type: ignore[return-value]
-    if row and row[1] != entry.sha256:
-        _forget_vectors(run, [number])
-    run(
-        "UPDATE items SET root = ?, path = ?, size = ?, mtime_ns = ?, sha256 = ?, width = ?, height = ?, caption = ?, "
-        "note = ? WHERE id = ?",
-        (*entry, number),
-    )
-    return number
-
-
-def _moved(run: Run, entry: Entry, roots: dict[int, str]) -> int | None:
-    """A picture of the same content whose file is no longer where it was, though its root is there."""
-    new = os.path.join(roots[entry.root], os.fsdecode(entry.path))
-    for number, root, path in run("SELECT id, root, path FROM items WHERE sha256 = ? ORDER BY id", (entry.sha256,)):
-        old = os.path.join(roots[root], os.fsdecode(path))
-        if os.path.isdir(roots[root]) and _has_left(old, new):
-            return number
-    return None
-
-
-def _has_left(old: str, new: str) -> bool:
-    try:
-        status = os.lstat(old)
-        # On file systems that do not tell "A.png" from "a.png" the old name still leads to the file.
-        return old.casefold() == new.casefold() and status.st_nlink == 1 and os.path.samestat(status, os.lstat(new))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-
-
-def _at_home(file: Placed, roots: dict[int, str]) -> Placed:
-    """The file as one of the innermost root around it, which another process may have made meanwhile."""
-    path = os.path.join(roots[file.root], os.fsdecode(file.path))
-    around = [number for number, root in roots.items() if path.startswith(root.rstrip(os.sep) + os.sep)]
-    root = max(around, key=lambda number: len(roots[number]), default=file.root)
-    if root == file.root:
-        return file
-    inner = os.fsencode(Path(path).relative_to(roots[root]).as_posix())
-    return file._replace(root=root, path=inner)
-
-
-def _blobs(run: Run, model: int, entries: Sequence[Entry], vectors: Sequence[np.ndarray | None]) -> dict[bytes, bytes]:
-    """The vectors of contents, as they are stored: the given ones, else those that are there before the change."""
-    blobs = {e.sha256: v.astype("<f2").tobytes() for e, v in zip(entries, vectors) if v is not None}
-    for entry in entries:
-        if entry.sha256 not in blobs:
-            row = run(
-                "SELECT vector FROM vectors v JOIN items i ON i.id = v.item WHERE v.model = ? AND sha256 = ? LIMIT 1",
-                (model, entry.sha256),
-            ).fetchone()
-            if row:
-                blobs[entry.sha256] = row[0]
-    return blobs
-
-
-def _put(run: Run, model: int, item: int, generation: int, vector: bytes) -> None:
-    """Give a picture a vector; one that it has already is not written again, nor told of."""
-    if run("SELECT 1 FROM vectors WHERE model = ? AND item = ? AND vector = ?", (model, item, vector)).fetchone():
-        return
-    run(
-        "INSERT INTO vectors (model, item, generation, vector) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (model, item) DO UPDATE SET generation = excluded.generation, vector = excluded.vector",
-        (model, item, generation, vector),
-    )
-    run("DELETE FROM gone WHERE model = ? AND item = ?", (model, item))
-
-
-def _refuse(run: Run, file: Refused) -> None:
-    rows = run("SELECT id FROM items WHERE root = ? AND path = ?", (file.root, file.path)).fetchall()
-    _forget(run, [row[0] for row in rows])
-    run("INSERT OR REPLACE INTO broken (root, path, reason, size, mtime_ns) VALUES (?, ?, ?, ?, ?)", file)
-
-
-def _forget(run: Run, ids: Sequence[int]) -> None:
-    _forget_vectors(run, ids)
-    for number in ids:
-        run("DELETE FROM items WHERE id = ?", (number,))
-
-
-def _forget_vectors(run: Run, ids: Sequence[int]) -> None:
-    generation = _next(run)
-    for number in ids:
-        run(
-            "INSERT OR REPLACE INTO gone (model, item, generation) SELECT model, item, ? FROM vectors WHERE item = ?",
-            (generation, number),
-        )
-        run("DELETE FROM vectors WHERE item = ?", (number,))
-
-
-def _next(run: Run) -> int:
-    run("UPDATE state SET generation = generation + 1")
-    return run("SELECT generation FROM state").fetchone()[0]
-
-
 def _joined(root: bytes, path: bytes) -> Path:
     return Path(os.fsdecode(root)) / os.fsdecode(path)
 
@@ -655,7 +540,3 @@ def _unpacked(blobs: Sequence[bytes]) -> np.ndarray:
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))

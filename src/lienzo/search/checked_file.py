@@ -13,7 +13,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,12 +159,7 @@ def _mapped(file: BinaryIO, dtype: str, shape: list[int], offset: int) -> np.nda
 
 def _sweep(path: Path) -> None:
     """Remove what killed writers left beside `path`; one that is still at work has touched its file lately."""
-    for left in _unfinished(path):
-        with suppress(OSError):
+    with suppress(OSError):
+        for left in path.parent.glob(f".{'[0-9a-f]' * 16}{path.suffix}"):
             if time.time() - left.stat().st_mtime > LEFT_BEHIND:
                 left.unlink()
-
-
-def _unfinished(path: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        yield from path.parent.glob(f".*{path.suffix}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,26 +112,8 @@ def index_folders(
     """
     catalogue.source(embedder.tag, embedder.dim)
     begun, tally = time.monotonic(), Tally()
-    passes: list[_Pass] = []
-    for root in _wanted(catalogue, roots, exclude, hidden):
-        if not root.path.is_dir():
-            tally.absent += root.items
-            yield Note(f"{_shown(root.path)} is not there; its {root.items} pictures stay in the index.", "warning")
-            continue
-        each = _begin(catalogue, root)
-        yield from _look(catalogue, embedder.tag, each, captions, tally)
-        if root.items and not each.walk.entries:
-            tally.absent += root.items
-            yield Note(
-                f"{_shown(root.path)} is empty, as a disk is that is not mounted; its {root.items} pictures stay in "
-                "the index. To forget them: lienzo index remove FOLDER",
-                "warning",
-            )
-            continue
-        for folder, why in each.walk.unreadable.items():
-            inner = root.path / os.fsdecode(folder)
-            yield Note(f"The folder {_shown(inner)} cannot be read: {why}. What it had is kept.", "warning")
-        passes.append(each)
+    chosen = _wanted(catalogue, roots, exclude, hidden)
+    passes = yield from _look_through(catalogue, embedder.tag, chosen, captions, tally)
     for each in passes:
         for number, found in each.notes:
             catalogue.note(number, read_caption(os.path.join(each.root.path, os.fsdecode(found.path))), found.note)
@@ -140,6 +122,36 @@ def index_folders(
     for each in passes:
         tally.dropped += _drop(catalogue, each)
     yield Note(_summary(catalogue, tally, time.monotonic() - begun))
+
+
+def _look_through(
+    catalogue: Catalogue, tag: str, roots: Sequence[Root], captions: bool, tally: Tally
+) -> Generator[Event, None, list[_Pass]]:
+    """Walk through the roots; returns those that are there."""
+    passes: list[_Pass] = []
+    for root in roots:
+        if not root.path.is_dir():
+            tally.absent += root.items
+            yield Note(
+                f"{_shown(root.path)} is not there; what the index has of it ({_pictures(root.items)}) stays.",
+                "warning",
+            )
+            continue
+        each = _begin(catalogue, root)
+        yield from _look(catalogue, tag, each, captions, tally)
+        if root.items and not each.walk.entries:
+            tally.absent += root.items
+            yield Note(
+                f"{_shown(root.path)} is empty, as a disk is that is not mounted; what the index has of it "
+                f"({_pictures(root.items)}) stays. To forget it: lienzo index remove FOLDER",
+                "warning",
+            )
+            continue
+        for folder, why in each.walk.unreadable.items():
+            inner = root.path / os.fsdecode(folder)
+            yield Note(f"The folder {_shown(inner)} cannot be read: {why}. What it had is kept.", "warning")
+        passes.append(each)
+    return passes
 
 
 def checked(folders: Sequence[Path], known: Collection[Path] = ()) -> list[Path]:
@@ -172,7 +184,7 @@ def _wanted(
 
 def _begin(catalogue: Catalogue, root: Root) -> _Pass:
     others = [other.path for other in catalogue.roots() if other.id != root.id]
-    highest = max((number for number, *_ in catalogue.places(root.id)), default=0)
+    highest = catalogue.last_id()
     return _Pass(
         root=root,
         walk=Walk(root.path, root.exclude, root.hidden, others),
@@ -366,7 +378,11 @@ def _summary(catalogue: Catalogue, tally: Tally, seconds: float) -> str:
         )
         if count
     ]
-    return f"{catalogue.count()} pictures in the index after {seconds:.1f} s: {', '.join(parts) or 'none found'}."
+    return f"{_pictures(catalogue.count())} in the index after {seconds:.1f} s: {', '.join(parts) or 'none found'}."
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _shown(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,11 @@ class LanceStore:
             return ids, scores
         for i, query in enumerate(queries):
             if allowed is None:
-                found = self._ask(query, min(k, count), None)
+                found = self._ask(query, None, min(k, count))
             elif len(allowed) <= LISTED:
-                found = self._ask(query, min(k, count), _condition(allowed))
+                found = self._ask(query, _condition(allowed), min(k, count))
             else:
-                found = among(lambda limit, q=query: self._ask(q, limit, None), k, allowed, count)  # type: ignore[misc]
+                found = among(partial(self._ask, query, None), k, allowed, count)
             ids[i, : len(found[0])], scores[i, : len(found[0])] = found
         return ids, scores
 
@@ -135,7 +136,7 @@ class LanceStore:
         """Join the small files that many additions have left."""
         self.table.optimize()
 
-    def _ask(self, query: np.ndarray, limit: int, condition: str | None) -> tuple[np.ndarray, np.ndarray]:
+    def _ask(self, query: np.ndarray, condition: str | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
         search = self.table.search(query, vector_column_name="vector").distance_type("dot").limit(limit)
         if condition is not None:
             search = search.where(condition, prefilter=True)

@@ -1,5 +1,7 @@
 """Vectors in Qdrant, the step beyond one machine: a server that several share. `[cluster]`
 
+One machine follows the index and writes; any number open the collection by its address and search.
+
 Tested against the client's own local mode, and for what goes over the wire against a stand-in server that records and
 answers requests; a real server keeps the same client interface, but none was at hand when this was written.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,14 +88,14 @@ class QdrantStore:
         for start in range(0, len(last), _BATCH):
             part = last[start : start + _BATCH]
             points = self.models.Batch(ids=ids[part].tolist(), vectors=vectors[part].tolist())
-            self._call(lambda batch=points: self.client.upsert(self.collection, batch, wait=True))  # type: ignore[misc]
+            self._call(partial(self.client.upsert, self.collection, points, wait=True))
 
     def delete(self, ids: np.ndarray) -> None:
         """Forget ids (N,); unknown ones are passed over."""
         listed = np.unique(np.asarray(ids, np.int64)).tolist()
         for start in range(0, len(listed), LISTED):
             points = self.models.PointIdsList(points=listed[start : start + LISTED])
-            self._call(lambda chosen=points: self.client.delete(self.collection, chosen, wait=True))  # type: ignore[misc]
+            self._call(partial(self.client.delete, self.collection, points, wait=True))
 
     def clear(self) -> None:
         """Forget everything."""
@@ -108,9 +111,9 @@ class QdrantStore:
             return ids, scores
         for i, query in enumerate(queries):
             if allowed is None or len(allowed) <= LISTED:
-                found = self._ask(query, k, allowed)
+                found = self._ask(query, allowed, k)
             else:
-                found = among(lambda limit, q=query: self._ask(q, limit, None), k, allowed, len(self))  # type: ignore[misc]
+                found = among(partial(self._ask, query, None), k, allowed, len(self))
             ids[i, : len(found[0])], scores[i, : len(found[0])] = found
         return ids, scores
 
@@ -149,7 +152,7 @@ class QdrantStore:
     def improve(self, source: VectorSource) -> None:
         """Nothing: the server builds its graph by itself."""
 
-    def _ask(self, query: np.ndarray, limit: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _ask(self, query: np.ndarray, allowed: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = None
         if allowed is not None:
             condition = self.models.HasIdCondition(has_id=np.asarray(allowed).tolist())
@@ -170,11 +173,8 @@ class QdrantStore:
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         place = None
         while True:
-            points, place = self._call(
-                lambda start=place: self.client.scroll(  # type: ignore[misc]
-                    self.collection, limit=_BATCH, offset=start, with_payload=False, with_vectors=True
-                )
-            )
+            ask = partial(self.client.scroll, self.collection, limit=_BATCH, with_payload=False, with_vectors=True)
+            points, place = self._call(partial(ask, offset=place))
             ids = np.array([point.id for point in points], np.int64)
             vectors = np.array([point.vector for point in points], np.float32).reshape(-1, self.dim)
             yield ids, vectors

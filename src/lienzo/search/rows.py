@@ -78,10 +78,11 @@ class Rows:
 
     def base_rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows of the base that still count and have one of these ids; `ids` sorted."""
-        rows = np.searchsorted(self.base_ids, ids)
-        rows = rows[rows < len(self.base_ids)] if len(self.base_ids) else rows[:0]
-        rows = np.unique(rows)
-        return rows[np.isin(self.base_ids[rows], ids) & self.alive[rows]]
+        if not len(self.base_ids):
+            return np.empty(0, np.int64)
+        rows = np.minimum(np.searchsorted(self.base_ids, ids), len(self.base_ids) - 1)
+        rows = rows[self.base_ids[rows] == ids]
+        return np.unique(rows[self.alive[rows]])
 
     def tail_rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows of the tail that have one of these ids."""

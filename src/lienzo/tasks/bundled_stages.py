@@ -25,22 +25,34 @@ from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecip
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
 from lienzo.diffusion.refiner_recipe import RefinerRecipe
 from lienzo.tasks.train_bundled import TrainBundled
-from lienzo.tasks.training_sets import Prepared, captioned, choose, coded, distillation_texts, kept, picture_set
+from lienzo.tasks.training_sets import (
+    LINE_WORK,
+    Prepared,
+    captioned,
+    choose,
+    coded,
+    composed,
+    distillation_texts,
+    kept,
+    picture_set,
+)
 from lienzo.training.plan import Training
 from lienzo.training.recipe import Recipe
 from lienzo.upscaling.recipe import SwinIRRecipe
 from lienzo.weights.models import load_model, read_card
+from lienzo.weights.reading import read_weights
 from lienzo.weights.store import BUNDLED
 
 CODE_LENGTH = 512  # numbers in a picture's linear code
 CODE_PICTURES = 1000  # pictures that the code is fitted to for each minute of the budget
-NOT_PAINTED = frozenset({"game-icons", "icon-park"})  # line work needs a code of its own
+NOT_PAINTED = LINE_WORK  # it needs a code of its own
 NOT_JUDGED = NOT_PAINTED | {"openclipart"}  # titles too loose to measure by
+SCENES = 20_000  # pictures of several things that the CLIPs see
 
 # What a bundled file has room for: the painter is as large as 16 MB allow, the
 # two CLIPs are of different build so that the one that guides is not the one that judges.
-JUDGE_CONFIG: dict[str, Any] = {"tower": "basic", "widths": [32, 64, 128, 256], "depth": 2, "size": 32}
-GUIDE_CONFIG: dict[str, Any] = {"tower": "bottleneck", "widths": [48, 96, 192, 384], "depth": 2, "size": 32}
+JUDGE_CONFIG: dict[str, Any] = {"tower": "lite0", "size": 96}
+GUIDE_CONFIG: dict[str, Any] = {"tower": "lite0", "size": 64, "noise_aware": True}
 PAINTER_CONFIG: dict[str, Any] = {"width": 448, "hidden": 1264, "blocks": 6}
 ADM_CONFIG: dict[str, Any] = {
     "image_size": 64, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
@@ -106,9 +118,18 @@ class Workshop:
     @cached_property
     def prepared(self) -> Prepared:
         """They, with recoloured copies and captions; kept in the runs' folder."""
+        return self._prepared(self.corpus)
+
+    @cached_property
+    def sharp(self) -> Prepared:
+        """The same at 128 px for the CLIPs, where the corpus has them so large (a packed one has not)."""
+        large = (self.given.corpus / "shards" / "128").is_dir()
+        return self._prepared(load_corpus(self.given.corpus, 128, permissive=True)) if large else self.prepared
+
+    def _prepared(self, corpus: Corpus) -> Prepared:
         encode: Any = load_model(self.encoder, self.device)
         name = read_card(self.encoder).sha256
-        return Prepared(self.corpus, encode, name, self.given.runs / "prepared", self.given.seed)
+        return Prepared(corpus, encode, name, self.given.runs / "prepared", self.given.seed)
 
     @property
     def styles(self) -> list[str]:
@@ -179,18 +200,31 @@ def sentence(shop: Workshop, stage: Stage) -> Recipe:
     return SentenceRecipe([caption.text for caption in texts], targets, held, shop.batch(stage), seed=shop.seed(stage))
 
 
-def _clip(shop: Workshop, stage: Stage, config: dict[str, Any], salt: str) -> Recipe:
+def _clip(
+    shop: Workshop, stage: Stage, config: dict[str, Any], salt: str, early: tuple[int, int] | None = None
+) -> Recipe:
     def learned(record: Record) -> bool:
         return record.split == "train" and bucket(record.concept, salt) >= 10
 
-    data = captioned(shop.prepared, shop.prepared.rows(learned, copies=True), shop.styles)
-    held = captioned(shop.prepared, shop.prepared.rows(judged, copies=False), shop.styles)
-    return CompactClipRecipe(data, held, {**config, "styles": shop.styles}, shop.batch(stage), seed=shop.seed(stage))
+    rows = shop.sharp.rows(learned, copies=True)
+    data = captioned(shop.sharp, rows, shop.styles)
+    held = captioned(shop.sharp, shop.sharp.rows(judged, copies=False), shop.styles)
+    start = None if shop.given.backbone is None else read_weights(shop.given.backbone).tensors
+    return CompactClipRecipe(
+        data,
+        held,
+        {**config, "styles": shop.styles},
+        shop.batch(stage),
+        scenes=composed(shop.sharp, rows, SCENES),
+        imagenet=start,
+        early=early if shop.given.minutes is None else None,  # a budget is planned by the pace of the first steps
+        seed=shop.seed(stage),
+    )
 
 
 def judge(shop: Workshop, stage: Stage) -> Recipe:
     """The independent judge: its own tower, seed and split."""
-    return _clip(shop, stage, JUDGE_CONFIG, "judge")
+    return _clip(shop, stage, JUDGE_CONFIG, "judge", early=(220_160, 64))
 
 
 def guide(shop: Workshop, stage: Stage) -> Recipe:
@@ -260,18 +294,21 @@ def adm(shop: Workshop, stage: Stage) -> Recipe:
     return AdmRecipe(data, held, config, process, AdmTraining(batch_size=shop.batch(stage), seed=shop.seed(stage)))
 
 
-def _clip_stage(name: str, make: Callable[[Workshop, Stage], Recipe], tower: str, images: int, seed: int) -> Stage:
+def _clip_stage(
+    name: str, make: Callable[[Workshop, Stage], Recipe], images: int, seed: int, description: str
+) -> Stage:
     plan = Training(
-        images=images, learning_rate=2e-3, warmup=20_000, fall=0.8, weight_decay=0.2, beta2=0.98, precision="bf16",
-        ema_half_lives=(60_000,), seed=seed, look_images=images // 4,
+        images=images, learning_rate=1e-3, warmup=8_000, fall=0.8, weight_decay=0.1, beta2=0.98, clip=1.0,
+        ema_half_lives=(8_000,), seed=seed, look_images=40_000,
     )  # fmt: skip
     return Stage(
-        make, plan, (256, 1024), {}, look=500, figure="R@10",
+        make, plan, (256, 1024), {"precision": "bf16"}, look=1500, figure="R@10",
         title=f"Compact CLIP, the {name}",
-        description=f"Tower '{tower}' at 32 px on locked sentence vectors, multi-positive contrastive loss, style "
-        "head.",
-        limits="Knows drawings on white; knows nothing of photographs. Trained on the corpus's train concepts "
-        "less a tenth of its own; figures are on the test concepts.",
+        description=description + " EfficientNet-Lite0 from ImageNet, fine-tuned on drawings with locked sentence "
+        "vectors: multi-positive contrast, captions of thing, colour and style, composed scenes, style head.",
+        limits="Knows single drawings on white and simple scenes of them; photographs only as far as ImageNet's "
+        "features survived, which was not measured. Trained on the corpus's train concepts less a tenth of its own; "
+        "figures are on the test concepts. Judge and guide share ImageNet's start; data, resolution and seeds differ.",
     )  # fmt: skip
 
 
@@ -287,8 +324,8 @@ STAGES: dict[str, Stage] = {
         limits="Spanish and Russian words outside emoji names are guessed from their letters; long sentences are "
         "read up to 24 words; word order counts for little.",
     ),
-    "judge": _clip_stage("judge", judge, "basic", 360_000, 11),
-    "guide": _clip_stage("guide", guide, "bottleneck", 160_000, 23),
+    "judge": _clip_stage("judge", judge, 300_032, 11, "96 px."),
+    "guide": _clip_stage("guide", guide, 240_128, 23, "64 px, told how noisy a picture is."),
     "painter": Stage(
         painter,
         Training(

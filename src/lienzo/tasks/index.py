@@ -22,7 +22,8 @@ class Index(Options):
     """Make folders of pictures searchable: every picture is read once and gets a vector of a CLIP.
 
     Give the same command again to bring the index up to date; only what is new or changed is read. Without folders,
-    all that were indexed before are brought up to date. Files are never changed.
+    all that were indexed before are brought up to date. Files are never changed. A folder called status or remove is
+    given as ./status.
     """
 
     folders: tuple[Path, ...] = Field((), json_schema_extra={"positional": True})
@@ -86,7 +87,7 @@ def index(options: Index) -> Iterator[Event]:
     from lienzo.search.stores import open_follower
 
     # Pillow's remarks about what is odd in a file; what cannot be read is told of anyway.
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    warnings.filterwarnings("ignore", category=Warning, module="PIL")
     place = folder_of(options.index)
     if not (place / FILE).is_file():
         checked(options.folders)  # before anything is made or loaded
@@ -147,4 +148,5 @@ def remove(options: RemoveFolder) -> Iterator[Event]:
     folder = Path(os.path.realpath(options.folder.expanduser()))
     with Catalogue.open(folder_of(options.index)) as catalogue:
         count = catalogue.remove_root(folder)
-    yield Note(f"'{printable(str(folder), 200)}' and its {count} pictures are forgotten; the files are untouched.")
+    what = f"'{printable(str(folder), 200)}' and all that the index had of it ({count} pictures)"
+    yield Note(f"{what} are forgotten; the files are untouched.")

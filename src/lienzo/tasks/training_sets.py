@@ -13,18 +13,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lienzo.clip.compact_recipe import CaptionedPictures
+from lienzo.clip.compact_recipe import COLOUR, CONCEPT, STYLE, CaptionedPictures, Scenes
 from lienzo.core.files import replacing
 from lienzo.core.seeds import derived_seed
-from lienzo.data.captions import Caption, captions_of
+from lienzo.data.captions import Caption, captions_of, colour_captions, style_captions
+from lienzo.data.composed import Scene, random_scene, sentences
 from lienzo.data.corpus import Corpus
 from lienzo.data.fingerprints import fingerprint
-from lienzo.data.phrases import COLOURS, coloured
+from lienzo.data.phrases import COLOURS, LANGUAGES, STYLES, coloured
 from lienzo.data.recolour import PAINTS, colour_name, recolour
 from lienzo.data.records import Record
 from lienzo.data.sets import DataSet
 from lienzo.diffusion.code_painter_recipe import CodedPictures
 from lienzo.diffusion.linear_code import LinearCode, encode_all
+
+LINE_WORK = frozenset({"game-icons", "icon-park"})
+"""Sources of one-colour signs, which do not stand in scenes and which the painter does not learn."""
 
 Encode = Callable[[Sequence[str]], Tensor]
 
@@ -73,10 +77,11 @@ def caption_all(data: Coloured, *, styled: bool, count: int, seed: int) -> list[
 
 @dataclass(frozen=True)
 class Captions:
-    """What is said of each picture: rows of `vectors`, and whether each of these names the style."""
+    """What is said of each picture: rows of `vectors`, and whether each of these names the style or a colour."""
 
     rows: list[np.ndarray]
     names_style: Tensor
+    names_colour: Tensor
     vectors: Tensor
 
     def of(self, pictures: np.ndarray) -> list[np.ndarray]:
@@ -84,21 +89,27 @@ class Captions:
         return [self.rows[i] for i in pictures]
 
 
-@torch.no_grad()
 def encode_captions(captions: list[list[Caption]], encode: Encode) -> Captions:
     """The captions with their sentence vectors (fp16), each sentence encoded once."""
-    row_of: dict[tuple[str, bool], int] = {}
+    row_of: dict[tuple[str, bool, bool], int] = {}
     rows = [
-        np.array(sorted({row_of.setdefault((c.text, c.names_style), len(row_of)) for c in own})) for own in captions
+        np.array(sorted({row_of.setdefault((c.text, c.names_style, c.names_colour), len(row_of)) for c in own}))
+        for own in captions
     ]
-    texts = [text for text, _ in row_of]
+    texts, styled, in_colour = zip(*row_of, strict=True)
+    return Captions(rows, torch.tensor(styled), torch.tensor(in_colour), encode_texts(texts, encode))
+
+
+@torch.no_grad()
+def encode_texts(texts: Sequence[str], encode: Encode) -> Tensor:
+    """Sentence vectors (N, 384), fp16."""
     order = sorted(range(len(texts)), key=lambda i: texts[i].count(" "))  # little padding
     vectors = torch.cat(
         [encode([texts[i] for i in order[k : k + 1024]]).half().cpu() for k in range(0, len(order), 1024)]
     )
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(order))
-    return Captions(rows, torch.tensor([named for _, named in row_of]), vectors[back])
+    return vectors[back]
 
 
 class Prepared:
@@ -165,12 +176,18 @@ class Prepared:
             made = encode_captions(caption_all(self.data, styled=styled, count=3, seed=self.seed), self.encode)
             lengths = torch.tensor([len(own) for own in made.rows])
             flat = torch.from_numpy(np.concatenate(made.rows))
-            return {"flat": flat, "lengths": lengths, "names_style": made.names_style, "vectors": made.vectors}
+            return {
+                "flat": flat,
+                "lengths": lengths,
+                "names_style": made.names_style,
+                "names_colour": made.names_colour,
+                "vectors": made.vectors,
+            }
 
         which = "styled" if styled else "unstyled"
         found = kept(self.folder / f"captions-{which}-{self.encoder}.safetensors", make)
         rows = np.split(found["flat"].numpy(), found["lengths"].cumsum(0)[:-1].numpy())
-        return Captions(rows, found["names_style"], found["vectors"])
+        return Captions(rows, found["names_style"], found["names_colour"], found["vectors"])
 
 
 def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -183,19 +200,62 @@ def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
 
 
 def captioned(prepared: Prepared, rows: np.ndarray, styles: Sequence[str]) -> CaptionedPictures:
-    """What the compact CLIP trains on; a colour makes a concept of its own ("purple cat" is not "cat")."""
-    data = prepared.data
-    records = [data.records[i] for i in rows]
-    names = [f"{record.concept}|{data.colours[i] or ''}" for i, record in zip(rows, records, strict=True)]
-    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    """What the compact CLIP trains on: captions of thing, colour and style, and some of style or colour alone."""
+    data, own = prepared.data, prepared.styled
+    records, colours = [data.records[i] for i in rows], [data.colours[i] for i in rows]
+    names = list(dict.fromkeys(record.concept for record in records))
+    index = {name: i for i, name in enumerate(names)}
+    manners = {style: style_captions(style) for style in styles if style in STYLES}
+    paints = {colour: colour_captions(colour) for colour in PAINTS}
+    more = [(text, STYLE) for texts in manners.values() for text in texts]
+    more += [(text, COLOUR) for texts in paints.values() for text in texts]
+    place = {text: len(own.vectors) + i for i, (text, _) in enumerate(more)}
+    rng = random.Random(prepared.seed)
+    caption_rows = []
+    for record, colour, said in zip(records, colours, own.of(rows), strict=True):
+        alone = [rng.choice(manners[record.style])] if record.style in manners else []
+        alone += [rng.choice(paints[colour])] if colour else []
+        caption_rows.append(np.concatenate([said, [place[text] for text in alone]]).astype(np.int64))
+    says = CONCEPT + STYLE * own.names_style.long() + COLOUR * own.names_colour.long()
     return CaptionedPictures(
         images=data.images[rows],
-        concept=torch.tensor([index[name] for name in names]),
+        concept=torch.tensor([index[record.concept] for record in records]),
         style=torch.tensor([styles.index(record.style) for record in records]),
-        caption_rows=prepared.styled.of(rows),
-        names_style=prepared.styled.names_style,
-        vectors=prepared.styled.vectors,
+        colour=torch.tensor([list(PAINTS).index(colour) if colour else -1 for colour in colours]),
+        caption_rows=caption_rows,
+        says=torch.cat([says, torch.tensor([kind for _, kind in more])]),
+        vectors=torch.cat([own.vectors, encode_texts([text for text, _ in more], prepared.encode)]),
     )
+
+
+def composed(prepared: Prepared, rows: np.ndarray, count: int) -> Scenes:
+    """Scenes of two or three of the coloured drawings among `rows`; their `Scene.rows` count in `rows`."""
+    rng = random.Random(derived_seed(prepared.seed, "scenes"))
+    able = [
+        i for i, row in enumerate(rows)
+        if prepared.data.records[row].captions.get("en") and prepared.data.records[row].source not in LINE_WORK
+    ]  # fmt: skip
+    layouts = [random_scene(rng.sample(able, rng.choice((2, 2, 2, 3))), rng) for _ in range(count)]
+    texts = [scene_captions(layout, prepared, rows, rng) for layout in layouts]
+    flat = [text for own in texts for text in own]
+    ends = np.cumsum([len(own) for own in texts])[:-1]
+    return Scenes(layouts, np.split(np.arange(len(flat)), ends), encode_texts(flat, prepared.encode))
+
+
+def scene_captions(layout: Scene, prepared: Prepared, rows: np.ndarray, rng: random.Random) -> list[str]:
+    """What is said of a scene in the languages that have a name for each thing in it."""
+    found = []
+    records = [prepared.data.records[rows[i]] for i in layout.rows]
+    colours = [prepared.data.colours[rows[i]] for i in layout.rows]
+    for language in LANGUAGES:
+        if all(record.captions.get(language) for record in records):
+            plain = [record.captions[language][0] for record in records]
+            names = [
+                coloured(name, colour, language, rng) if colour else name
+                for name, colour in zip(plain, colours, strict=True)
+            ]
+            found += sentences(layout, names, language)
+    return found
 
 
 def coded(prepared: Prepared, rows: np.ndarray, code: LinearCode, styles: Sequence[str]) -> CodedPictures:

@@ -12,7 +12,7 @@ from lienzo.core.text import printable
 from lienzo.weights.places import FOLDER_FILES
 
 PLAIN = ("*.json", "*.txt", "*.model")
-_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@\w[\w./-]*)?")
 
 
 def fetch(name: str) -> Path:
@@ -51,17 +51,32 @@ def fetch(name: str) -> Path:
 def _download(hub: Any, repository: str, revision: str | None) -> str:
     """The folder of the plain files and of one file of weights, so pickles only where nothing else holds them."""
     if _offline():
-        return hub.snapshot_download(repository, revision=revision, local_files_only=True)
+        return _kept(hub, repository, revision)
     try:
         there = {file.rfilename for file in hub.HfApi().model_info(repository, revision=revision).siblings or ()}
     except Exception as error:
         if not _is_network(error):
             raise
-        return hub.snapshot_download(repository, revision=revision, local_files_only=True)
+        return _kept(hub, repository, revision)
     weights = next((file for file in FOLDER_FILES if file in there), None)
     if weights is None:
         raise BadInput(f"The hub's model '{printable(repository, 100)}' has none of {', '.join(FOLDER_FILES)}.")
     return hub.snapshot_download(repository, revision=revision, allow_patterns=[*PLAIN, weights])
+
+
+def _kept(hub: Any, repository: str, revision: str | None) -> str:
+    """The folder in the cache, if it has all that was fetched."""
+    missing: Exception = hub.errors.LocalEntryNotFoundError("nothing is kept")
+    for weights in FOLDER_FILES:
+        wanted = [*PLAIN, weights]
+        try:
+            folder = hub.snapshot_download(repository, revision=revision, allow_patterns=wanted, local_files_only=True)
+        except hub.errors.LocalEntryNotFoundError as error:
+            missing = error
+            continue
+        if (Path(folder) / weights).is_file():
+            return folder
+    raise missing
 
 
 def _offline() -> bool:

@@ -46,7 +46,7 @@ NETWORKS = Names(
         "dit": "lienzo.diffusion.dit",
         "swinir": "lienzo.upscaling.swinir",
         "inception-v3": "lienzo.metrics.nets.inception",
-        "efficientnet-lite0": "lienzo.metrics.nets.efficientnet_lite0",
+        "efficientnet-lite0": "lienzo.nn.efficientnet_lite0",
         "lpips": "lienzo.metrics.lpips",
     },
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lienzo.core.errors import BadInput, LienzoError
 from lienzo.core.text import printable
+from lienzo.weights import places
 from lienzo.weights.models import KEY, Card, matches_card, read_card
 from lienzo.weights.places import BUNDLED, RUN_MODEL, home, model_paths, models_folder, resolve, sha256
 from lienzo.weights.reading import read_weights
@@ -56,7 +57,7 @@ def verify(path: str | Path) -> bool:
 
 
 def _stored(name: str, path: Path) -> Stored:
-    size, bundled = path.stat().st_size, path.parent == BUNDLED
+    size, bundled = path.stat().st_size, path.parent == places.BUNDLED
     if path.suffix.lower() != ".safetensors":
         return Stored(name, path, bundled, size, None, "a file of torch; convert it to read its card")
     try:

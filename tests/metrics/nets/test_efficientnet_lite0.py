@@ -11,16 +11,8 @@ from torch.nn import functional as F
 
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.metrics.nets import open_feature_net
-from lienzo.metrics.nets.efficientnet_lite0 import (
-    FILE,
-    PACKAGE,
-    Block,
-    EfficientNetLite0,
-    SameConv,
-    detect,
-    load,
-    prepare,
-)
+from lienzo.metrics.nets.efficientnet_lite0 import FILE, PACKAGE, prepare
+from lienzo.nn.efficientnet_lite0 import Block, EfficientNetLite0, SameConv, detect, load
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), np.uint8)
 

@@ -49,6 +49,7 @@ def test_the_gpu_trains_vit_b_32() -> None:
         ({"batch": 1}, "'batch' was 1"),
         ({"chunk": 48}, "--chunk 48 does not divide --batch 128"),
         ({"chunk": 256}, "--chunk 256 does not divide"),
+        ({"chunk": 64, "compile": True}, "which --compile cannot do"),
         ({"lock_image": True}, "name that with --from"),
         ({"start_from": "x", "lock_image": True, "lock_text": True}, "leave nothing to learn"),
         ({"start_from": "x", "lock_text": True, "lora": 4}, "--lora keeps the weights"),

@@ -116,15 +116,9 @@ def stage_maps(model: CompactClip, images: Tensor) -> list[Tensor]:
         model: its convolutions take pictures of any size, though it was trained on `model.size` pixels.
         images: (B, 3, H, W) in [0, 1], at least 2^stages pixels a side.
     """
-    widths, depth = model.config["widths"], model.config["depth"]
-    if min(images.shape[-2:]) < 2 ** len(widths):
-        raise BadInput(f"This CLIP sees features only in pictures of at least {2 ** len(widths)} pixels a side.")
-    x, maps = model.stem(images * 2 - 1), []
-    for index, block in enumerate(model.blocks):
-        x = block(x)
-        if (index + 1) % depth == 0:
-            maps.append(x)
-    return maps
+    if min(images.shape[-2:]) < 2 ** len(model.ends):
+        raise BadInput(f"This CLIP sees features only in pictures of at least {2 ** len(model.ends)} pixels a side.")
+    return model.stage_maps(images)
 
 
 def _opened(source: str | Path, device: str | torch.device) -> Opened:
@@ -147,7 +141,7 @@ def _compact(opened: Opened, device: str | torch.device) -> FeatureNet:
     def embed(x: Tensor) -> tuple[Tensor, Tensor | None]:
         return model.features(x), None
 
-    dim, sha, place = model.config["widths"][-1], sha256(opened.path)[:8], torch.device(device)
+    dim, sha, place = model.feature_dim, sha256(opened.path)[:8], torch.device(device)
     return FeatureNet(opened.name, sha, "square-bilinear", dim, False, prepare, embed, place)
 
 

@@ -147,6 +147,8 @@ class TrainClip(TrainOptions):
             raise ValueError("--teacher-weight needs a --teacher")
         if self.chunk is not None and self.batch % self.chunk:
             raise ValueError(f"--chunk {self.chunk} does not divide --batch {self.batch}")
+        if self.chunk is not None and self.compile:
+            raise ValueError("--chunk computes embeddings twice, which --compile cannot do; leave one of them out")
         return self
 
 

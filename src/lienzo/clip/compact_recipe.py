@@ -87,10 +87,10 @@ class Scenes:
         return fingerprint([repr(layout) for layout in self.layouts], self.vectors.numpy(), *self.caption_rows)
 
 
-def augment(images: Tensor, size: int, generator: Generator) -> Tensor:
+def augment(images: Tensor, size: int, generator: Generator, mirrored: Tensor | bool = True) -> Tensor:
     """Small affine changes, mirror, pale background, brightness, blur and noise; (B, 3, S, S) to (B, 3, size, size).
 
-    No change of hue: captions name colours.
+    No change of hue: captions name colours. `mirrored` (B,) says which pictures may be mirrored.
     """
     b = len(images)
 
@@ -98,6 +98,7 @@ def augment(images: Tensor, size: int, generator: Generator) -> Tensor:
         return low + (high - low) * torch.rand(b, *shape, generator=generator)
 
     angle, scale, flip = uniform(-0.2, 0.2), uniform(0.85, 1.25), torch.sign(uniform(-1, 1))
+    flip = torch.where(torch.as_tensor(mirrored), flip, 1.0)
     cos, sin = angle.cos() * scale, angle.sin() * scale
     shift = uniform(-0.12, 0.12, 2)
     theta = torch.stack([flip * cos, -sin, shift[:, 0], flip * sin, cos, shift[:, 1]], 1).view(b, 2, 3)
@@ -193,7 +194,7 @@ class CompactClipRecipe(Recipe):
         chosen = drawn([data.caption_rows[row] for row in rows.tolist()], generator)
         vectors, right = data.vectors[chosen].float(), data.right(rows, rows, data.says[chosen])
         images = data.images[rows.numpy()]
-        known = torch.ones(len(rows), dtype=torch.bool)
+        known = torch.ones(len(rows), dtype=torch.bool)  # pictures of one thing
         if self.scenes and self.scene_count:
             composed = torch.randint(len(self.scenes.layouts), (self.scene_count,), generator=generator).tolist()
             images[: self.scene_count] = np.stack([paste(data.images, self.scenes.layouts[i]) for i in composed])
@@ -203,7 +204,7 @@ class CompactClipRecipe(Recipe):
             right[: self.scene_count], right[:, : self.scene_count] = False, False
             right[: self.scene_count, : self.scene_count] = same[:, None] == same[None]
             known[: self.scene_count] = False
-        x = augment(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, size, generator)
+        x = augment(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, size, generator, known)
         style = torch.where(known, data.style[rows], -1)
         batch = {"images": x, "vectors": vectors, "right": right, "style": style}
         return with_noise(batch, self.noise_share, generator) if self.noise_share else batch

@@ -47,7 +47,7 @@ def test_recall_on_texts_with_an_index_that_looks_into_few_lists(
     store: ApproximateStore, vectors: tuple[np.ndarray, np.ndarray]
 ) -> None:
     assert store.stats()["indexed"]
-    assert store.facts["looked_into"] < store.facts["lists"]
+    assert store.facts["looked_into"] <= store.facts["lists"] // 4
     assert recall(store, np.arange(COUNT) * 2, *vectors) >= 0.98
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
-from lienzo.imaging.grids import Font, _font
+from lienzo.imaging.grids import Font, font_for
 
 SIDE = 160  # pixels of a picture's square
 _ROW, _GAP, _TEXT = 19, 10, 12  # height of a bar, space around cells, size of letters
@@ -44,7 +44,7 @@ def answer_sheet(cells: Sequence[Answered], columns: int | None = None) -> np.nd
         raise BadInput("A sheet of answers needs at least one picture.")
     columns = min(columns or max(math.ceil(math.sqrt(len(cells) * 1.4)), 1), len(cells))
     bars = max(len(cell.answers) for cell in cells)
-    font = _font(_TEXT, [label for cell in cells for label, _ in cell.answers])
+    font = font_for(_TEXT, [label for cell in cells for label, _ in cell.answers])
     step_x, step_y = SIDE + _GAP, SIDE + 4 + bars * _ROW + _GAP
     size = (columns * step_x + _GAP, math.ceil(len(cells) / columns) * step_y + _GAP)
     sheet = Image.new("RGB", size, "white")

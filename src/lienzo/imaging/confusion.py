@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
-from lienzo.imaging.grids import _font
+from lienzo.imaging.grids import font_for
 
 _TEXT = 12  # size of letters
 _LONGEST = 24  # letters of a label
@@ -33,7 +33,7 @@ def confusion_picture(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     if counts.shape != (classes, classes) or not 1 <= classes <= MAX_CLASSES:
         raise BadInput(f"A confusion matrix is drawn of 1 to {MAX_CLASSES} classes; there are {classes}.")
     names = [printable(label, _LONGEST) for label in labels]
-    font = _font(_TEXT, names)
+    font = font_for(_TEXT, names)
     cell = 36 if classes <= 30 else 16
     edge = round(max(font.getlength(name) for name in names)) + 14
     side = edge + cell * classes + 8

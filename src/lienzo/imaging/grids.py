@@ -50,7 +50,7 @@ def contact_sheet(
     height = max(picture.shape[0] for picture in pictures)
     shrink = _shrink(width, height, columns, rows, labels is not None, max_pixels)
     width, height = max(1, int(width * shrink)), max(1, int(height * shrink))
-    font = _font(_text_size(width), labels or ())
+    font = font_for(_text_size(width), labels or ())
     texts = [_wrapped(label, font, width) for label in labels] if labels else [[] for _ in pictures]
     line = _line_height(width)
     step_y = height + _MARGIN + line * max(len(lines) for lines in texts)
@@ -94,7 +94,7 @@ def _line_height(width: int) -> int:
     return _text_size(width) * 4 // 3
 
 
-def _font(size: int, labels: Sequence[str]) -> Font:
+def font_for(size: int, labels: Sequence[str]) -> Font:
     """Pillow's own font where it has the letters; it is Latin only, so others take a font of the system.
 
     Where the system has none of the known ones either, missing letters show as boxes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lienzo.imaging.grids import _font
+from lienzo.imaging.grids import font_for
 
 # Equal steps of a map look like equal steps of brightness along these colours, from dark to light.
 _COLOURS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)
@@ -46,7 +46,7 @@ def heat_overlay(picture: np.ndarray, heat: np.ndarray, *, largest: float | None
 def _scale(width: int, top: float) -> np.ndarray:
     """The colours from 0 to `top` with both numbers, uint8 (STRIP, width, 3)."""
     strip = Image.new("RGB", (width, STRIP), "white")
-    font = _font(12, ())
+    font = font_for(12, ())
     text = f"{max(top, 0):.2g}"
     left, right = 14, width - 8 - round(font.getlength(text))
     if right > left:

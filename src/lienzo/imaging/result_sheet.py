@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from lienzo.core.errors import BadInput, BadPicture
 from lienzo.core.text import printable
-from lienzo.imaging.grids import Font, _font
+from lienzo.imaging.grids import Font, font_for
 from lienzo.imaging.reading import open_picture
 
 SIDE = 192  # pixels of a thumbnail's square
@@ -72,7 +72,7 @@ def result_sheet(sections: Sequence[Section], columns: int | None = None) -> np.
     columns = min(columns or (longest if longest <= 4 else min(math.ceil(math.sqrt(longest * 1.5)), 6)), longest)
     columns = max(columns, 2)  # room for a title
     texts = [text for s in sections for text in (s.title, *(t.line + t.name for t in s.tiles))]
-    small, large = _font(_TEXT, texts), _font(_TITLE, texts)
+    small, large = font_for(_TEXT, texts), font_for(_TITLE, texts)
     step_x, step_y = SIDE + _GAP, SIDE + _PAD + 2 * _LINE + _GAP
     heights = [_title_height(s) + math.ceil(len(s.tiles) / columns) * step_y for s in sections]
     sheet = Image.new("RGB", (columns * step_x + _GAP, sum(heights) + _GAP), "white")

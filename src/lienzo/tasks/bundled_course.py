@@ -31,7 +31,8 @@ from lienzo.weights.models import Card, Measured, TrainingData, save_model
 LARGEST, ALL = 16_000_000, 60_000_000  # bytes of one finished file, and of all together
 HEADER = 30_000  # bytes of a file besides its tensors
 SAVE_SECONDS = 20.0
-PREPARED = ("judge", "guide", "code", "painter", "refiner", "adm")  # work on the prepared pictures
+PREPARED = ("code", "painter", "refiner", "adm")  # work on the prepared pictures
+SHARP = ("judge", "guide")  # work on those at 128 px, where there are any
 SOURCES = (
     TrainingData(name="Noto Emoji and Noto Emoji v1", licence="Apache-2.0", source="npm @iconify-json/noto, noto-v1"),
     TrainingData(name="Fluent Emoji, 3D and flat", licence="MIT", source="npm @iconify-json/fluent-emoji, -flat"),
@@ -97,6 +98,8 @@ def prepare(shop: Workshop, stages: Sequence[str]) -> None:
     budget, and a second command finds it done."""
     if any(name in PREPARED for name in stages):
         _ = shop.prepared.styled, shop.prepared.unstyled
+    if any(name in SHARP for name in stages):
+        _ = shop.sharp.styled
     if "upscaler" in stages:
         load_corpus(shop.given.corpus, 256)
 

@@ -185,7 +185,7 @@ class Prepared:
             }
 
         which = "styled" if styled else "unstyled"
-        found = kept(self.folder / f"captions-{which}-{self.encoder}.safetensors", make)
+        found = kept(self.folder / f"said-{which}-{self.encoder}.safetensors", make)
         rows = np.split(found["flat"].numpy(), found["lengths"].cumsum(0)[:-1].numpy())
         return Captions(rows, found["names_style"], found["names_colour"], found["vectors"])
 

@@ -201,10 +201,10 @@ def sentence(shop: Workshop, stage: Stage) -> Recipe:
 
 
 def _clip(
-    shop: Workshop, stage: Stage, config: dict[str, Any], salt: str, early: tuple[int, int] | None = None
+    shop: Workshop, stage: Stage, config: dict[str, Any], early: tuple[int, int] | None = None
 ) -> Recipe:
     def learned(record: Record) -> bool:
-        return record.split == "train" and bucket(record.concept, salt) >= 10
+        return record.split != "test"
 
     rows = shop.sharp.rows(learned, copies=True)
     data = captioned(shop.sharp, rows, shop.styles)
@@ -223,13 +223,13 @@ def _clip(
 
 
 def judge(shop: Workshop, stage: Stage) -> Recipe:
-    """The independent judge: its own tower, seed and split."""
-    return _clip(shop, stage, JUDGE_CONFIG, "judge", early=(220_160, 64))
+    """The judge, at a higher resolution than the guide and without noise."""
+    return _clip(shop, stage, JUDGE_CONFIG, early=(160_000, 64))
 
 
 def guide(shop: Workshop, stage: Stage) -> Recipe:
     """The CLIP that guides and ranks."""
-    return _clip(shop, stage, GUIDE_CONFIG, "guide")
+    return _clip(shop, stage, GUIDE_CONFIG)
 
 
 def fit_code(shop: Workshop) -> tuple[LinearCode, dict[str, float]]:
@@ -307,8 +307,8 @@ def _clip_stage(
         description=description + " EfficientNet-Lite0 from ImageNet, fine-tuned on drawings with locked sentence "
         "vectors: multi-positive contrast, captions of thing, colour and style, composed scenes, style head.",
         limits="Knows single drawings on white and simple scenes of them; photographs only as far as ImageNet's "
-        "features survived, which was not measured. Trained on the corpus's train concepts less a tenth of its own; "
-        "figures are on the test concepts. Judge and guide share ImageNet's start; data, resolution and seeds differ.",
+        "features survived, which was not measured. Trained on all concepts but those of the test split, which the "
+        "figures are of. Judge and guide share ImageNet's start and the data; resolution, noise and seeds differ.",
     )  # fmt: skip
 
 
@@ -324,8 +324,8 @@ STAGES: dict[str, Stage] = {
         limits="Spanish and Russian words outside emoji names are guessed from their letters; long sentences are "
         "read up to 24 words; word order counts for little.",
     ),
-    "judge": _clip_stage("judge", judge, 300_032, 11, "96 px."),
-    "guide": _clip_stage("guide", guide, 240_128, 23, "64 px, told how noisy a picture is."),
+    "judge": _clip_stage("judge", judge, 230_144, 11, "96 px."),
+    "guide": _clip_stage("guide", guide, 200_192, 23, "64 px, told how noisy a picture is."),
     "painter": Stage(
         painter,
         Training(

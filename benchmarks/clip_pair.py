@@ -183,7 +183,9 @@ def baselines(corpus: Path, data: Withheld) -> dict[str, dict[str, float]]:
     learned = load_corpus(corpus, 64, permissive=True)
     rows = [i for i, record in enumerate(learned.records) if record.split == "train" and record.style in STYLES]
     records = [learned.records[i] for i in rows]
-    small = np.stack([np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX)) for image in data.images])
+    small = np.stack(
+        [np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX)) for image in data.images]
+    )
     x = torch.from_numpy(learned.images[rows]).flatten(1).float() / 255
     mean = x.mean(0)
     _, _, basis = torch.svd_lowrank(x - mean, COMPONENTS, niter=4)
@@ -209,7 +211,11 @@ def chance(data: Withheld) -> dict[str, float]:
     """What random scores give."""
     scores = torch.rand(len(data.records), len(data.records), generator=torch.Generator().manual_seed(0))
     figures = recalls(ranks(scores, data.records, data.records))
-    return figures | {f"name of {TWENTY}": 100 / TWENTY, f"style of {EIGHT}": 100 / EIGHT, f"colour of {len(PAINTS)}": 100 / len(PAINTS)}
+    return figures | {
+        f"name of {TWENTY}": 100 / TWENTY,
+        f"style of {EIGHT}": 100 / EIGHT,
+        f"colour of {len(PAINTS)}": 100 / len(PAINTS),
+    }
 
 
 def write_card(name: str, figures: dict[str, float], count: int) -> None:
@@ -247,7 +253,9 @@ def main() -> None:
         for name, figures in rows.items():
             write_card(name, figures, len(data.records))
     rows |= baselines(given.corpus, data) | {"chance": chance(data)}
-    print(f"{len(data.records)} pictures of {len({record.concept for record in data.records})} concepts\n\n{table(rows)}")
+    print(
+        f"{len(data.records)} pictures of {len({record.concept for record in data.records})} concepts\n\n{table(rows)}"
+    )
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1), "utf-8")
 

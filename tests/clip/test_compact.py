@@ -7,19 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from lienzo.clip.compact import CompactClip, detect, load
-from lienzo.clip.compact_recipe import augment, multi_positive
+from lienzo.clip.compact import CompactClip, detect, from_imagenet, load
+from lienzo.clip.compact_recipe import augment, multi_positive, noised
 from lienzo.core.errors import BadWeights
+from lienzo.nn.efficientnet_lite0 import EfficientNetLite0
 from lienzo.weights.models import Card, load_model, save_model
 
-TOWERS = ["basic", "bottleneck"]
+TOWERS = ["basic", "bottleneck", "lite0"]
 
 
 def clip(tower: str, size: int = 16) -> CompactClip:
+    """A CLIP with random weights whose batch norms have seen some pictures, so that nothing fades with depth."""
     torch.manual_seed(0)
-    return CompactClip(
+    model = CompactClip(
         tower=tower, widths=(8, 16), depth=2, size=size, embed_dim=12, text_dim=10, styles=("flat", "blob", "retro")
-    ).eval()
+    )
+    with torch.no_grad():
+        for _ in range(20):
+            model.features(torch.rand(8, 3, size, size))
+    return model.eval()
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -36,12 +42,12 @@ def test_shapes_and_unit_vectors(tower: str) -> None:
 
 @pytest.mark.parametrize("tower", TOWERS)
 def test_a_picture_is_the_same_alone_in_a_batch_and_at_another_size(tower: str) -> None:
-    model = clip(tower)
-    images = torch.rand(4, 3, 16, 16)
+    model = clip(tower, 64)
+    coarse = torch.rand(4, 3, 2, 2)
+    images, larger = (torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear") for side in (64, 128))
     together = model.encode_image(images)
     assert torch.allclose(torch.cat([model.encode_image(i[None]) for i in images]), together, atol=1e-5)
-    larger = torch.nn.functional.interpolate(images, scale_factor=4, mode="nearest")
-    assert (model.encode_image(larger) * together).sum(1).min() > 0.99
+    assert (model.encode_image(larger) @ together.T).argmax(1).tolist() == [0, 1, 2, 3]
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
@@ -74,6 +80,52 @@ def test_saved_and_loaded(tower: str, tmp_path: Path) -> None:
         load(model.state_dict(), {**model.config, "embed_dim": 13})
 
 
+def test_lite0_begins_as_imagenets_network() -> None:
+    torch.manual_seed(1)
+    network = EfficientNetLite0(classes=3).eval()
+    model = clip("lite0", 64)
+    found = model.load_state_dict(from_imagenet(network.state_dict()), strict=False)
+    assert not found.unexpected_keys
+    assert not [key for key in found.missing_keys if key.startswith(("stem", "blocks", "pool"))]
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(model.features(images), network.features(images * 2 - 1))
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_stage_maps_halve(tower: str) -> None:
+    model = clip(tower, 64)
+    maps = model.stage_maps(torch.rand(1, 3, 64, 64))
+    assert [m.shape[-1] for m in maps] == [64 // 2 ** (i + 1) for i in range(len(maps))]
+    assert [m.shape[1] for m in maps] == list(model.ends.values())
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_a_noise_aware_tower_is_told_the_noise(tower: str) -> None:
+    torch.manual_seed(0)
+    model = CompactClip(tower=tower, widths=(8, 16), depth=1, size=16, embed_dim=12, text_dim=10, noise_aware=True)
+    model.eval()
+    images, sigma = torch.rand(3, 3, 16, 16), torch.tensor([0.0, 1.0, 50.0])
+    assert torch.equal(model.encode_image(images, sigma), model.encode_image(images))  # before training
+    for shift in model.noise.values():
+        torch.nn.init.normal_(shift.linear.weight)  # type: ignore[union-attr, arg-type]
+    told = model.encode_image(images, sigma)
+    clean = model.encode_image(images)
+    assert torch.allclose(told[0], clean[0], atol=1e-6)
+    assert (told[1] - clean[1]).abs().max() > 1e-4
+    assert (told[2] - clean[2]).abs().max() > 1e-4
+    assert clip(tower).encode_image(images, sigma).shape == (3, 12)  # another passes it over
+
+
+def test_noised_pictures_have_unit_variance_at_any_level() -> None:
+    images = torch.rand(3, 3, 64, 64).round()  # over [-1, 1] of variance 1
+    sigma = torch.tensor([0.0, 1.0, 100.0])
+    made = noised(images, sigma, torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(made[0], images[0] * 2 - 1)
+    assert torch.allclose(made.flatten(1).var(1), torch.ones(3), atol=0.05)
+    signal = (made * (images * 2 - 1)).flatten(1).mean(1)
+    assert torch.allclose(signal, 1 / (1 + sigma**2).sqrt(), atol=0.05)
+
+
 def test_multi_positive_by_hand() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     own = torch.eye(2).bool()
@@ -93,3 +145,13 @@ def test_augmenting_repeats_from_its_generator() -> None:
     assert not torch.equal(one, other)
     assert one.shape == (6, 3, 16, 16)
     assert 0 <= one.min() <= one.max() <= 1
+
+
+def test_only_pictures_that_may_be_are_mirrored() -> None:
+    half = torch.ones(64, 3, 32, 32)
+    half[..., :16] = 0  # dark on the left
+    for mirrored, least in ((torch.zeros(64).bool(), 0), (torch.ones(64).bool(), 10)):
+        made = augment(half, 32, torch.Generator().manual_seed(0), mirrored)
+        dark_right = made[..., 20:].mean((1, 2, 3)) < made[..., :12].mean((1, 2, 3))
+        assert dark_right.sum() >= least
+        assert least or not dark_right.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import dataclasses
 import json
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lienzo.clip.compact_recipe import CaptionedPictures, CompactClipRecipe
+from lienzo.clip.compact_recipe import CONCEPT, STYLE, CaptionedPictures, CompactClipRecipe, Scenes
 from lienzo.clip.sentence import SentenceEncoder
 from lienzo.clip.sentence_recipe import SentenceRecipe
 from lienzo.core.events import Checkpoint, Metric, Picture
+from lienzo.data.composed import random_scene
 from lienzo.data.sets import DataSet
 from lienzo.diffusion.adm_flags import DiffusionSettings
 from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
@@ -57,15 +59,17 @@ def sentence() -> Recipe:
 
 def captioned() -> CaptionedPictures:
     return CaptionedPictures(
-        images=drawings(), concept=torch.arange(24) % 6, style=torch.arange(24) % 2, caption_rows=ROWS,
-        names_style=torch.arange(8) % 2 == 0, vectors=unit_vectors(8),
+        images=drawings(), concept=torch.arange(24) % 6, style=torch.arange(24) % 2, colour=torch.arange(24) % 4 - 1,
+        caption_rows=ROWS, says=CONCEPT + STYLE * (torch.arange(8) % 2), vectors=unit_vectors(8),
     )  # fmt: skip
 
 
 def compact_clip(tower: str) -> Recipe:
     config = {"tower": tower, "widths": [8, 16], "depth": 1, "size": SIDE, "embed_dim": 8, "text_dim": WORDS,
-              "styles": ["flat", "blob"]}  # fmt: skip
-    return CompactClipRecipe(captioned(), captioned(), config, batch_size=BATCH)
+              "styles": ["flat", "blob"], "noise_aware": tower == "lite0"}  # fmt: skip
+    layouts = [random_scene((i, i + 1), random.Random(i)) for i in range(4)]
+    scenes = Scenes(layouts, [np.array([i, i + 4]) for i in range(4)], unit_vectors(8))
+    return CompactClipRecipe(captioned(), captioned(), config, batch_size=BATCH, scenes=scenes, scene_share=0.25)
 
 
 def coded() -> tuple[LinearCode, CodedPictures]:

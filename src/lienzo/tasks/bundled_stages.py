@@ -200,9 +200,7 @@ def sentence(shop: Workshop, stage: Stage) -> Recipe:
     return SentenceRecipe([caption.text for caption in texts], targets, held, shop.batch(stage), seed=shop.seed(stage))
 
 
-def _clip(
-    shop: Workshop, stage: Stage, config: dict[str, Any], early: tuple[int, int] | None = None
-) -> Recipe:
+def _clip(shop: Workshop, stage: Stage, config: dict[str, Any], early: tuple[int, int] | None = None) -> Recipe:
     def learned(record: Record) -> bool:
         return record.split != "test"
 

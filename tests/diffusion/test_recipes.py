@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import dataclasses
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_models import openai_clip
 
+from lienzo.clip.compact import CompactClip
 from lienzo.core.errors import BadInput
 from lienzo.tasks.perceptors import Judges, open_perceptors, perceptor_of
 from lienzo.weights.models import load_model
@@ -45,3 +46,15 @@ def test_what_is_no_clip() -> None:
         open_perceptors(["painter"], CPU)
     with pytest.raises(BadInput, match="Name at least one CLIP"):
         open_perceptors([], CPU)
+
+
+def test_a_noise_aware_clip_is_told_the_noise() -> None:
+    torch.manual_seed(0)
+    model = CompactClip(tower="basic", widths=(8, 16), depth=1, size=16, noise_aware=True).eval()
+    for shift in model.noise.values():
+        torch.nn.init.normal_(shift.linear.weight)  # type: ignore[union-attr, arg-type]
+    perceptor = perceptor_of(model, "own", CPU)
+    pictures, sigma = torch.rand(2, 3, 16, 16), torch.tensor([0.0, 2.0])
+    told, untold = perceptor.encode_image(pictures, sigma), perceptor.encode_image(pictures)
+    assert torch.allclose(told[0], untold[0], atol=1e-6)
+    assert not torch.allclose(told[1], untold[1], atol=1e-3)

@@ -31,7 +31,8 @@ def perceptor_of(model: nn.Module, name: str, device: torch.device) -> Perceptor
         return clip_perceptor(model)
     if isinstance(model, CompactClip):
         read = load_model(resolve("sentence"), device)
-        return TowerPerceptor(model, read, model.size, prepare=_as_it_is)
+        told = model.encode_image if model.config["noise_aware"] else None
+        return TowerPerceptor(model, read, model.size, prepare=_as_it_is, noisy_tower=told)
     raise BadInput(f"'{name}' is no CLIP; choose guide, judge, or a file of a CLIP.")
 
 

@@ -16,7 +16,8 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Note, Progress
 from lienzo.imaging import reading
 from lienzo.search import decoding, indexing
-from lienzo.search.catalogue import Catalogue, Filter
+from lienzo.search.catalogue import Catalogue
+from lienzo.search.filters import parse_filter
 from lienzo.search.indexing import index_folders
 
 TAG = FreeEmbedder.tag
@@ -296,7 +297,7 @@ def test_captions_follow_their_files(bench: Bench) -> None:
         return item.caption
 
     assert caption() == "a red fox\nin the snow"
-    assert bench.catalogue.ids(Filter(caption="snow")).tolist() == [bench.names()["a.png"]]
+    assert bench.catalogue.ids(parse_filter("caption:snow")).tolist() == [bench.names()["a.png"]]
     note.write_text("a blue fox")
     os.utime(note, ns=(5, 5))
     assert bench.run() == 0

@@ -92,22 +92,10 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which pictures are asked for; what is None does not matter."""
+    """A condition on the rows of `items`, with a value for each question mark; see `filters.parse_filter`."""
 
-    under: Path | None = None
-    """A folder that they lie in, at any depth."""
-    name: str | None = None
-    """Pattern (``*.jpg``, ``holiday/*``) of the name or of the path relative to its root; case does not matter."""
-    caption: str | None = None
-    """Words that the caption contains; case does not matter."""
-    min_width: int | None = None
-    """Pixels."""
-    min_height: int | None = None
-    """Pixels."""
-    after_ns: int | None = None
-    """Changed at this time or later, nanoseconds since 1970."""
-    before_ns: int | None = None
-    """Changed before this time."""
+    sql: str
+    parameters: tuple[str | int, ...] = ()
 
 
 class Known(NamedTuple):
@@ -216,8 +204,8 @@ class Catalogue:
 
     def ids(self, where: Filter | None = None) -> np.ndarray:
         """The ids, int64 and rising, of all pictures or of those that fit."""
-        clauses, values = self._conditions(where or Filter())
-        rows = self._rows(f"SELECT id FROM items WHERE {' AND '.join(clauses)} ORDER BY id", values)
+        where = where or Filter("1")
+        rows = self._rows(f"SELECT items.id FROM items WHERE {where.sql} ORDER BY items.id", where.parameters)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def vector(self, id: int, tag: str) -> np.ndarray | None:
@@ -440,37 +428,6 @@ class Catalogue:
             values,
         )
         return [Item(n, _joined(root, path), s, m, sha.hex(), *rest) for n, root, path, s, m, sha, *rest in rows]
-
-    def _conditions(self, where: Filter) -> tuple[list[str], list[Any]]:
-        clauses: list[str] = ["1"]
-        values: list[Any] = []
-        plain: tuple[tuple[str, Any], ...] = (
-            ("width >= ?", where.min_width),
-            ("height >= ?", where.min_height),
-            ("mtime_ns >= ?", where.after_ns),
-            ("mtime_ns < ?", where.before_ns),
-            ("instr(fold(caption), ?)", None if where.caption is None else where.caption.casefold()),
-            ("named(path, ?)", None if where.name is None else where.name.casefold()),
-        )
-        for clause, value in plain:
-            if value is not None:
-                clauses.append(clause)
-                values.append(value)
-        if where.under is not None:
-            inside: list[str] = ["0"]
-            for clause, needed in self._under(Path(os.path.realpath(where.under))):
-                inside.append(clause)
-                values += needed
-            clauses.append(f"({' OR '.join(inside)})")
-        return clauses, values
-
-    def _under(self, folder: Path) -> Iterator[tuple[str, list[Any]]]:
-        for number, root in self._root_paths():
-            if root.is_relative_to(folder):
-                yield "root = ?", [number]
-            elif folder.is_relative_to(root):
-                start = os.fsencode(folder.relative_to(root).as_posix()) + b"/"
-                yield "(root = ? AND substr(path, 1, ?) = ?)", [number, len(start), start]
 
     def _root_paths(self) -> list[tuple[int, Path]]:
         return [(number, Path(os.fsdecode(path))) for number, path in self._rows("SELECT id, path FROM roots")]

@@ -18,18 +18,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
-from lienzo.search import catalogue_file
+from lienzo.search.catalogue import Filter
 
 MAX_LETTERS = 4000
 MAX_PARTS = 50
@@ -44,14 +39,6 @@ _UNITS = {
 _LARGEST = 2**63 - 1
 _ROOT = "(SELECT roots.path FROM roots WHERE roots.id = items.root)"
 _WHOLE_PATH = f"CAST({_ROOT} || '/' || items.path AS BLOB)"
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A condition on the rows of `items`, with a value for each question mark."""
-
-    sql: str
-    parameters: tuple[Value, ...]
 
 
 def parse_filter(text: str) -> Filter:
@@ -78,25 +65,6 @@ def parse_filter(text: str) -> Filter:
         if len(clauses) > MAX_PARTS:
             raise BadInput(f"The filter has more than {MAX_PARTS} parts.")
     return Filter(" AND ".join(clauses) or "1", tuple(values))
-
-
-def matching_ids(folder: Path, condition: Filter) -> np.ndarray:
-    """The ids of the pictures of an index that fit, int64 and rising.
-
-    Args:
-        folder: that of the index.
-        condition: from `parse_filter`.
-
-    Raises:
-        BadInput: there is no index, or it cannot be read.
-    """
-    with closing(catalogue_file.connect(folder, create=False)) as connection:
-        try:
-            sql = f"SELECT items.id FROM items WHERE {condition.sql} ORDER BY items.id"
-            rows = connection.execute(sql, condition.parameters).fetchall()
-        except sqlite3.Error as error:
-            raise BadInput(f"The picture index cannot be read: {catalogue_file.reason(error)}.") from error
-    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
 
 def _not_understood(text: str, place: int) -> str:

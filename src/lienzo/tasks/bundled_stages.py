@@ -214,6 +214,7 @@ def _clip(shop: Workshop, stage: Stage, config: dict[str, Any], early: tuple[int
         {**config, "styles": shop.styles},
         shop.batch(stage),
         scenes=composed(shop.sharp, rows, SCENES),
+        late_noise=(92_160, 0.75),  # at first things must be learned at all
         imagenet=start,
         early=early if shop.given.minutes is None else None,  # a budget is planned by the pace of the first steps
         seed=shop.seed(stage),

@@ -210,12 +210,12 @@ def from_index(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gath
     from lienzo.clip.embedder import DEFAULT_CLIP, open_embedder
     from lienzo.search.answers import source_of
     from lienzo.search.catalogue import Catalogue
-    from lienzo.search.filters import matching_ids, parse_filter
+    from lienzo.search.filters import parse_filter
     from lienzo.tasks.search import index_folder
 
     condition = parse_filter(options.filter)
     with Catalogue.open(index_folder(options.index)) as catalogue:
-        items = catalogue.items(matching_ids(catalogue.folder, condition).tolist())
+        items = catalogue.items(catalogue.ids(condition).tolist())
         there = [item for item in items if item.path.is_file()]
         if len(there) < len(items):
             yield Note(f"{len(items) - len(there)} files are no longer there and were left out.", "warning")

@@ -67,7 +67,7 @@ def run(options: Search) -> Iterator[Event | Match]:
     from lienzo.clip.embedder import DEFAULT_CLIP, open_embedder
     from lienzo.search.answers import find_matches, source_of, store_of, vector_of
     from lienzo.search.catalogue import Catalogue
-    from lienzo.search.filters import matching_ids, parse_filter
+    from lienzo.search.filters import parse_filter
 
     terms = terms_of(options)
     condition = parse_filter(options.filter) if options.filter.strip() else None
@@ -79,7 +79,7 @@ def run(options: Search) -> Iterator[Event | Match]:
         source = source_of(catalogue, embedder, clip)
         if note := incomplete(catalogue, source.count(), clip):
             yield note
-        allowed = None if condition is None else matching_ids(catalogue.folder, condition)
+        allowed = None if condition is None else catalogue.ids(condition)
         matches = find_matches(
             catalogue,
             store_of(catalogue, source, options.store),

@@ -9,13 +9,14 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ RCLIP_FOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
 OPEN_CLIP_BATCH = 64
 
 Vectors = dict[str, np.ndarray]
+_LIBRARIES: list[Any] = []  # what is defined is forgotten with its library
 Side = Callable[[Path, Path, int], tuple[Vectors, float, float]]
 
 
@@ -50,7 +52,8 @@ def lienzo(model: Path, pictures: Path, cores: int) -> tuple[Vectors, float, flo
 
     embedder = open_embedder(str(model / "open_clip_model.safetensors"), towers="image")
     embedder.pictures(np.zeros((8, embedder.size, embedder.size, 3), np.uint8))
-    with tempfile.TemporaryDirectory() as folder, Catalogue.open(folder, create=True) as catalogue:
+    folder = _emptied(model / "lienzo")
+    with Catalogue.open(folder, create=True) as catalogue:
         clock = Clock()
         for _ in index_folders(catalogue, embedder, [pictures]):
             pass
@@ -70,15 +73,15 @@ def rclip(model: Path, pictures: Path, cores: int) -> tuple[Vectors, float, floa
     os.environ["RCLIP_DATADIR"] = str(model / "rclip")
     network = Model()
     network.compute_preprocessed_image_features([np.zeros((3, 256, 256), np.float32)] * 8, for_indexing=True)
-    with tempfile.TemporaryDirectory() as folder:
-        database = DB(Path(folder) / "db.sqlite3")
-        program = RClip(network, database, 8, None)
-        clock = Clock()
-        program.ensure_index(str(pictures))
-        times = clock.read()
-        paths, vectors = program._get_features(str(pictures))
-        program.close()
-        database.close()
+    (model / "rclip" / "db.sqlite3").unlink(missing_ok=True)
+    database = DB(model / "rclip" / "db.sqlite3")
+    program = RClip(network, database, 8, None)
+    clock = Clock()
+    program.ensure_index(str(pictures))
+    times = clock.read()
+    paths, vectors = program._get_features(str(pictures))
+    program.close()
+    database.close()
     return {os.path.basename(path): vector for path, vector in zip(paths, vectors)}, *times
 
 
@@ -115,6 +118,11 @@ def open_clip(model: Path, pictures: Path, cores: int) -> tuple[Vectors, float, 
     return dict(zip((file.name for file in files), np.concatenate(parts))), *times
 
 
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
 SIDES: dict[str, Side] = {"lienzo": lienzo, "rclip": rclip, "open_clip": open_clip}
 
 
@@ -124,15 +132,14 @@ def importable_torchvision() -> Iterator[None]:
     import torch
 
     warnings.simplefilter("ignore")
-    library = None
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     yield
 
 
@@ -189,8 +196,8 @@ def _write_tokenizer(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=[*SIDES, "export"])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("side", choices=[*SIDES, "export", "import"])
+    parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("pictures", type=Path, nargs="?")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -198,6 +205,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.side == "export":
         export(given.model, given.seed)
+        return
+    if given.side == "import":  # what every program that uses open_clip begins with
+        with importable_torchvision():
+            import open_clip as _  # noqa: F401
         return
     vectors, wall, processor = SIDES[given.side](given.model, given.pictures, given.cores)
     np.savez(given.out, names=sorted(vectors), vectors=np.stack([vectors[name] for name in sorted(vectors)]))

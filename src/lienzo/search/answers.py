@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +65,7 @@ def store_of(catalogue: Catalogue, source: CatalogueSource, name: str = "auto") 
         source: vectors of one model.
         name: a row of `STORES`, or ``auto``.
     """
-    folder = catalogue.folder / "stores" / sha256(source.tag.encode()).hexdigest()[:16]
-    return open_follower(name, source, folder)
+    return open_follower(name, source, catalogue.cache(source.tag))
 
 
 def vector_of(catalogue: Catalogue, embedder: Embedder, terms: Sequence[Term]) -> np.ndarray:

@@ -58,7 +58,8 @@ def parse_filter(text: str) -> Filter:
         if part is None:
             raise BadInput(_not_understood(text, place))
         sign, key, sign_of, value = part.groups()
-        clause, needed = _clause(key.lower(), sign_of, value.strip("\"'"), place + 1)
+        value = value[1:-1] if value[:1] in ("'", '"') else value
+        clause, needed = _clause(key.lower(), sign_of, value, place + 1)
         clauses.append(f"NOT ({clause})" if sign else f"({clause})")
         values += needed
         place = part.end()

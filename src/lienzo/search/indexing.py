@@ -15,6 +15,7 @@ import numpy as np
 from lienzo.core.errors import BadInput, BadPicture
 from lienzo.core.events import Event, Note, Progress
 from lienzo.core.text import printable
+from lienzo.data.cache import usable_processors
 from lienzo.search.catalogue import Catalogue, Entry, Refused, Root
 from lienzo.search.decoding import Read, ahead, read_caption, read_picture
 from lienzo.search.seams import Embedder
@@ -102,7 +103,7 @@ def index_folders(
         hidden: whether to take names that begin with a dot, remembered likewise.
         captions: whether to read the text file beside each picture.
         batch: pictures that are embedded and recorded at once.
-        workers: threads that decode; default: as many as processors.
+        workers: threads that decode; default: as many as processors that this process may use.
 
     Yields:
         Progress ("look" while listing files, "index" while embedding), Notes about what is wrong, a Note at the end.
@@ -118,7 +119,7 @@ def index_folders(
         for number, found in each.notes:
             catalogue.note(number, read_caption(os.path.join(each.root.path, os.fsdecode(found.path))), found.note)
     jobs = [job for each in passes for job in each.jobs]
-    yield from _read_and_record(catalogue, embedder, jobs, batch, workers or os.cpu_count() or 1, tally)
+    yield from _read_and_record(catalogue, embedder, jobs, batch, workers or usable_processors(), tally)
     for each in passes:
         tally.dropped += _drop(catalogue, each)
     yield Note(_summary(catalogue, tally, time.monotonic() - begun))

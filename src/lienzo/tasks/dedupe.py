@@ -211,10 +211,10 @@ def from_index(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gath
     from lienzo.search.answers import source_of
     from lienzo.search.catalogue import Catalogue
     from lienzo.search.filters import parse_filter
-    from lienzo.tasks.search import index_folder
+    from lienzo.tasks.index import folder_of
 
     condition = parse_filter(options.filter)
-    with Catalogue.open(index_folder(options.index)) as catalogue:
+    with Catalogue.open(folder_of(options.index)) as catalogue:
         items = catalogue.items(catalogue.ids(condition).tolist())
         there = [item for item in items if item.path.is_file()]
         if len(there) < len(items):

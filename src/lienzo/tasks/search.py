@@ -68,12 +68,13 @@ def run(options: Search) -> Iterator[Event | Match]:
     from lienzo.search.answers import find_matches, source_of, store_of, vector_of
     from lienzo.search.catalogue import Catalogue
     from lienzo.search.filters import parse_filter
+    from lienzo.tasks.index import folder_of
 
     terms = terms_of(options)
     condition = parse_filter(options.filter) if options.filter.strip() else None
     if options.sheet is not None:
         check_sheet(options.sheet)
-    with Catalogue.open(index_folder(options.index)) as catalogue:
+    with Catalogue.open(folder_of(options.index)) as catalogue:
         clip = options.clip or DEFAULT_CLIP
         embedder = open_embedder(clip, towers="text")
         source = source_of(catalogue, embedder, clip)
@@ -117,13 +118,6 @@ def terms_of(options: Search) -> tuple[Term, ...]:
     if not terms:
         raise BadInput('There is nothing to search for; write it as lienzo search "a yellow submarine".')
     return terms
-
-
-def index_folder(given: Path | None) -> Path:
-    """The folder of an index: the given one, or the user's own."""
-    from lienzo.weights.places import home
-
-    return given if given is not None else home() / "index"
 
 
 def check_sheet(path: Path) -> None:

@@ -219,14 +219,14 @@ def chance(data: Withheld) -> dict[str, float]:
 
 
 def write_card(name: str, figures: dict[str, float], count: int) -> None:
-    """Put the figures into the card of a model's file."""
+    """Put the figures into the card of a model's file, in place of earlier ones of this script."""
     path = resolve(name)
     record, weights = read_record(path), read_weights(path)
-    own = [metric for metric in record.card.metrics if not metric.protocol.startswith("withheld")]
-    protocol = f"withheld concepts, n={count}"
+    card, protocol = Card(**record["card"]), f"withheld concepts, n={count}"
+    kept = [metric for metric in card.metrics if metric.protocol != protocol]
     new = [Measured(name=key, value=round(value, 3), protocol=protocol) for key, value in figures.items()]
-    card = Card(**{**record.card.model_dump(), "metrics": [*own, *new]})
-    save_model(path, record.network, record.config, weights.tensors, card, half=True)
+    card = card.model_copy(update={"metrics": [*kept, *new]})
+    save_model(path, record["network"], record["config"], weights.tensors, card)
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

@@ -33,7 +33,7 @@ PICTURES = {  # what a command leaves: its name in docs/clip
     "answers.png": "answers.jpg",
     "found.png": "found.jpg",
     "copies.png": "copies.jpg",
-    "both-explained.png": "explained.jpg",
+    "pair-explained.png": "explained.jpg",
     "confusion.png": "confusion.png",
     "answer.png": "ten_lines.jpg",
 }
@@ -44,12 +44,13 @@ PROGRESS = re.compile(r"^\S+ [\d,]+ of [\d,]+[,.]|^saved ")
 
 
 def make_folders(root: Path) -> None:
-    """`album`: the gallery under its sentences; `drawn`: 200 captioned drawings; `things`: the same, a folder each."""
+    """`album`: the gallery by its sentences; `drawn`: 200 captioned drawings; `things`: the same in folders; a pair."""
     for name in ("album", "drawn", "things"):
         (root / name).mkdir(parents=True)
     entries = tomllib.loads((DOCS / "gallery.toml").read_text(encoding="utf-8"))["picture"]
     for number, entry in enumerate(entries, 1):
         shutil.copy(DOCS / f"gallery/{number:02}.png", root / "album" / f"{named(entry['prompt'])}.png")
+    make_pair(root / "album", root / "pair.png")
     things = {
         f"{'an' if colour == 'orange' else 'a'} {colour} {thing}{manner}": thing
         for thing in THINGS
@@ -64,6 +65,14 @@ def make_folders(root: Path) -> None:
         folder = root / "things" / things[drawn.prompt]
         folder.mkdir(exist_ok=True)
         shutil.copy(picture, folder)
+
+
+def make_pair(album: Path, out: Path) -> None:
+    """The album's red apple and blue car side by side on white."""
+    pair = Image.new("RGB", (512, 256), "white")
+    for x, name in ((0, "a-red-apple"), (256, "a-blue-car")):
+        pair.paste(Image.open(album / f"{name}.png").convert("RGB"), (x, 0))
+    pair.save(out)
 
 
 def named(prompt: str) -> str:
@@ -127,7 +136,7 @@ def keep_pictures(root: Path) -> None:
     for source, name in PICTURES.items():
         picture = Image.open(root / source).convert("RGB")
         picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
-        picture.save(DOCS / "clip" / name, quality=85, optimize=True)
+        picture.save(DOCS / "clip" / name, quality=80, optimize=True)
 
 
 def main() -> None:

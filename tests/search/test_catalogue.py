@@ -192,7 +192,7 @@ def test_nested_roots_share_nothing(catalogue: Catalogue, root: int, tmp_path: P
 def test_removing_a_root(catalogue: Catalogue, root: int, tmp_path: Path) -> None:
     (a,) = catalogue.record(TAG, DIM, [entry(root, b"a")], [vector(1, 0, 0, 0)], [Refused(root, b"x", "no", 1, 1)])
     before = catalogue.generation()
-    with pytest.raises(BadInput, match=r"not indexed as a folder of its own; indexed is '.*pictures'"):
+    with pytest.raises(BadInput, match=r"not indexed as a folder of its own; the index has '.*pictures'"):
         catalogue.remove_root(tmp_path)
     assert catalogue.remove_root(tmp_path / "pictures") == 1
     assert (catalogue.count(), catalogue.broken(), catalogue.roots()) == (0, [], [])

@@ -354,6 +354,19 @@ def test_qdrant_over_the_wire(server: Server, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_two_sources_on_one_qdrant_server_are_apart(server: Server, tmp_path: Path) -> None:
+    pytest.importorskip("qdrant_client", reason="qdrant_client is not installed")
+    options = {"address": f"http://127.0.0.1:{server.server_address[1]}"}
+    first, second = DictSource(8), DictSource(8)
+    for seed, source in enumerate((first, second)):  # as many vectors, at the same generation
+        source.put(np.arange(20), some(20, 8, seed))
+    query = some(1, 8, seed=8)[0]
+    for _ in range(2):
+        for name, source in (("guide", first), ("judge", second)):
+            same(open_follower("qdrant", source, tmp_path / name, options), source.vectors, query, 5, None)
+    assert [first.read_whole, second.read_whole] == [1, 1]
+
+
 def test_qdrant_that_does_not_answer() -> None:
     pytest.importorskip("qdrant_client", reason="qdrant_client is not installed")
     with pytest.raises(BadInput, match="Qdrant"):
@@ -389,3 +402,13 @@ def test_follows_a_catalogue(tmp_path: Path) -> None:
         assert store.search(vectors[40:41], 1)[0].tolist() == [[fresh]]
         assert len(store) == source.count() == 40
         assert len(open_follower("exact", source, tmp_path / "cache")) == 40  # from the file
+
+
+def test_lancedb_lies_in_the_index_where_no_address_is_given(tmp_path: Path) -> None:
+    pytest.importorskip("lancedb", reason="lancedb is not installed")
+    source = DictSource(8)
+    source.put(np.arange(20), some(20, 8))
+    for _ in range(2):
+        same(open_follower("lancedb", source, tmp_path / "cache"), source.vectors, some(1, 8, seed=8)[0], 5, None)
+    assert source.read_whole == 1
+    assert (tmp_path / "cache" / "lancedb").is_dir()

@@ -172,7 +172,7 @@ def test_calibration(tmp_path: Path) -> None:
         ({"unknown": "nan"}, "is no cosine"),
         ({"unknown": "x", "labels": "Unknown,red"}, "is there already"),
         ({"csv": Path("no/a.csv")}, "--csv 'no/a.csv' cannot be written: its folder"),
-        ({"sheet": Path("a.txt")}, "--sheet ends in"),
+        ({"sheet": Path("a.txt")}, "for --sheet ends in"),
         ({"templates": "photos"}, "no templates 'photos'"),
         ({"top": 0}, "top"),
         ({"temperature": 0}, "temperature"),
@@ -188,3 +188,43 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="holds no pictures"):
         classify(tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(folder / "locked", "red", 1)
+    (folder / "up").symlink_to(folder.parent)
+    scan = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    events = classify(folder)
+    assert len(rows(events)) == 12  # a link to what lies above is not followed either
+    assert any("locked' cannot be read: Permission denied" in e.text for e in events if isinstance(e, Note)), events
+
+
+def test_a_sheet_is_not_written_over_a_picture(folder: Path) -> None:
+    picture = folder / "red" / "00.png"
+    before = picture.read_bytes()
+    with pytest.raises(BadInput, match=r"--sheet '.*' is one of the pictures"):
+        classify(folder, sheet=picture)
+    assert picture.read_bytes() == before
+
+
+def test_one_label_is_no_question(folder: Path) -> None:
+    def warned(**options: object) -> bool:
+        events = classify(folder / "red", **options)
+        return any("With one label" in event.text for event in events if isinstance(event, Note))
+
+    assert warned(labels="red")
+    assert not warned(labels="red", unknown="0.1")
+    assert not warned(labels="red", unknown="blue")
+
+
+def test_few_right_answers_say_little(folder: Path) -> None:
+    (accuracy,) = metrics(classify(folder / "red" / "00.png"))
+    assert accuracy.value == 1
+    assert accuracy.interval == pytest.approx((0.2065, 1.0), abs=1e-4)  # Wilson's for 1 of 1

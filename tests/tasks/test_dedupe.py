@@ -55,7 +55,7 @@ def test_the_same_file_and_the_same_look(pictures: Path) -> None:
     assert [row[1] for row in table.rows] == ["keep", "file", "look"]
     assert [row[3] for row in table.rows] == ["256x192", "256x192", "128x96"]
     assert isinstance(note, Note)
-    assert "Of 4 pictures, 2 are copies, in 1 groups" in note.text
+    assert "Of 4 pictures, 2 are copies, 1 group" in note.text
 
 
 @pytest.mark.parametrize(("by", "copies"), [("file", ["scene0.png"]), ("look", ["scene0.png", "small.jpg"])])
@@ -130,9 +130,14 @@ def test_bad_input(pictures: Path) -> None:
         ({"paths": ("pictures",), "filter": "ext:png"}, "either folders, or --index"),
         ({"paths": ("nowhere",)}, "no picture or folder"),
         ({"paths": ("pictures",), "write_list": Path("no/list.txt")}, "folder does not exist"),
-        ({"paths": ("pictures",), "sheet": Path("x.bmp")}, "sheet's name ends in"),
+        ({"paths": ("pictures",), "sheet": Path("x.bmp")}, "for --sheet ends in"),
         ({"index": Path("nowhere")}, "no picture index"),
         ({"paths": ("pictures",), "by": ("taste",)}, "taste"),
     ):
         with pytest.raises(BadInput, match=sentence):
             dedupe(**options)
+
+
+def test_options_of_a_clip_need_one(pictures: Path) -> None:
+    with pytest.raises(BadInput, match="are for --by clip"):
+        list(run(Dedupe.make(paths=(str(pictures),), by=("look",), threshold=0.5)))

@@ -85,9 +85,9 @@ def test_maps_lie_over_what_is_seen(scene: Path) -> None:
         ({"prompts": ("a", "a ")}, "there twice"),
         ({"prompts": tuple(map(str, range(13)))}, "13 prompts are too many"),
         ({"against": "red"}, "--against needs words"),
-        ({"out": Path("a.txt")}, "--out ends in"),
-        ({"out": Path("no/a.png")}, "cannot be written"),
-        ({"out": Path("scene.png")}, "is the picture itself"),
+        ({"out": Path("a.txt")}, "for --out ends in"),
+        ({"out": Path("no/a.png")}, "cannot be written: its folder does not exist"),
+        ({"out": Path("scene.png")}, "is one of the pictures"),
         ({"picture": Path("none.png")}, "does not exist"),
     ],
 )

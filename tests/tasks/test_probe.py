@@ -108,7 +108,7 @@ def test_broken_pictures_are_left_out(tmp_path: Path) -> None:
         ({"data": "flat"}, "'flat' has no classes"),
         ({"data": "nowhere"}, "no data at 'nowhere'"),
         ({"out": Path("no/p.safetensors")}, "--out .* its folder does not exist"),
-        ({"confusion": Path("c.txt")}, "--confusion ends in"),
+        ({"confusion": Path("c.txt")}, "for --confusion ends in"),
         ({"held": 1.0}, "held"),
         ({"c": 0}, "c"),
         ({"templates": "nothing"}, "no templates"),
@@ -125,3 +125,13 @@ def test_without_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("lienzo.clip.linear_probe.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="needs scikit-learn"):
         list(run(Probe.make(data="set")))
+
+
+def test_captions_beside_pictures_do_not_hide_the_classes(tmp_path: Path) -> None:
+    data = painted(tmp_path / "set")
+    for picture in data.rglob("*.png"):
+        picture.with_suffix(".txt").write_text("a caption")
+    found = figures(list(run(Probe.make(data=str(data), c=10.0))))
+    assert found["accuracy"].value == 1
+    with pytest.raises(BadInput, match=r"for --out ends in \.safetensors"):
+        list(run(Probe.make(data=str(data), out=Path("probe.txt"))))

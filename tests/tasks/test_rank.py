@@ -79,7 +79,7 @@ def test_bad_input() -> None:
         ("red", ("red",), {"copy_best": Path("there.png")}, "exists already"),
         ("red", ("red",), {"copy_best": Path("no/best.png")}, "folder does not exist"),
         ("red", ("red",), {"copy_best": Path("best.jpg")}, "copies it unchanged"),
-        ("red", ("red",), {"sheet": Path("sheet.gif")}, "sheet's name ends in"),
+        ("red", ("red",), {"sheet": Path("sheet.gif")}, "for --sheet ends in"),
     ):
         with pytest.raises(BadInput, match=sentence):
             rank(prompt, *paths, **options)  # type: ignore[arg-type]

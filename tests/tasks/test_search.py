@@ -107,11 +107,11 @@ def test_bad_input_is_one_sentence_and_writes_nothing(pictures: Path) -> None:
         ("red", {"minus": (" ",)}, "--minus is empty"),
         ("red -blue", {}, "touches a word"),
         ("red", {"filter": "colour:red"}, "There is no 'colour' to filter by"),
-        ("red", {"sheet": Path("sheet.tiff")}, "sheet's name ends in"),
+        ("red", {"sheet": Path("sheet.tiff")}, "for --sheet ends in"),
         ("red", {"sheet": Path("no/sheet.png")}, "its folder does not exist"),
         ("red", {"image": (Path("no.png"),)}, "no picture 'no.png'"),
         ("red", {"store": "fast"}, "no vector store 'fast'"),
-        ("red", {"clip": "other"}, "none of 'other'"),
+        ("red", {"clip": "other"}, "no vectors of 'other'"),
     ):
         with pytest.raises(BadInput, match=sentence):
             search(query, **options)  # type: ignore[arg-type]

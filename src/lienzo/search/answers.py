@@ -48,11 +48,12 @@ def source_of(catalogue: Catalogue, embedder: Embedder, clip: str) -> CatalogueS
     """
     count = catalogue.tags().get(embedder.tag, 0)
     if count == 0:
-        shown = printable(str(catalogue.folder), 200)
-        there = "has vectors of another CLIP" if any(catalogue.tags().values()) else "is empty"
+        shown, name = printable(str(catalogue.folder), 200), printable(clip, 100)
+        if not catalogue.count():
+            raise BadInput(f"The index in '{shown}' has no pictures yet; give it some with: lienzo index FOLDER")
         raise BadInput(
-            f"The index in '{shown}' {there}, none of '{printable(clip, 100)}'; "
-            f"give it some with: lienzo index FOLDER --clip {printable(clip, 100)}"
+            f"The index in '{shown}' has no vectors of '{name}'; make them with: "
+            f"lienzo index --index '{shown}' --clip {name}"
         )
     return catalogue.source(embedder.tag, embedder.dim)
 

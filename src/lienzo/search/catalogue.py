@@ -316,8 +316,9 @@ class Catalogue:
         """
         roots = {root.path: root.id for root in self.roots()}
         if path not in roots:
-            there = ", ".join(f"'{printable(str(root), 200)}'" for root in roots) or "nothing"
-            raise BadInput(f"'{printable(str(path), 200)}' is not indexed as a folder of its own; indexed is {there}.")
+            there = ", ".join(f"'{printable(str(root), 200)}'" for root in roots)
+            what = f"the index has {there}" if roots else "the index has no folders"
+            raise BadInput(f"'{printable(str(path), 200)}' is not indexed as a folder of its own; {what}.")
         with self._writing() as run:
             ids = [row[0] for row in run("SELECT id FROM items WHERE root = ?", (roots[path],))]
             forget(run, ids)

@@ -130,7 +130,7 @@ def reason(error: sqlite3.Error) -> str:
     if "full" in text:
         return "the disk is full"
     if "not a database" in text or "malformed" in text:
-        return f"'{FILE}' is broken or no database"
+        return f"'{FILE}' is broken or no database; move the folder away and index your pictures again"
     if "readonly" in text or "unable to open" in text:
         return f"'{FILE}' or its folder may not be written"
     return text

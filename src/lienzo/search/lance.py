@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ import numpy as np
 
 from lienzo.core.errors import BadInput
 from lienzo.search.best import ordered
-from lienzo.search.copies import LISTED, GenerationNote, among
-from lienzo.search.exact import write_rows
-from lienzo.search.rows import checked, checked_queries
+from lienzo.search.copies import LISTED, DatabaseStore, GenerationNote
+from lienzo.search.rows import checked
 from lienzo.search.seams import VectorSource
 
 _BATCH = 10_000
 
 
-class LanceStore:
+class LanceStore(DatabaseStore):
     """A table of LanceDB. Without an index of its own it is searched exactly.
 
     Args:
@@ -43,12 +41,11 @@ class LanceStore:
             raise BadInput(
                 "The store 'lancedb' needs LanceDB; install it with: pip install 'lienzo[cluster]'"
             ) from error
-        self.dim = dim
+        super().__init__(dim, GenerationNote(note, json.dumps([str(address), table])))
         self.arrow = pyarrow
         self._schema = pyarrow.schema(
             [("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), dim))],
         )
-        self._note = GenerationNote(note, json.dumps([str(address), table]))
         try:
             self._database = lancedb.connect(str(address))
             self._name = table
@@ -83,68 +80,28 @@ class LanceStore:
         """Forget everything."""
         self.table = self._database.create_table(self._name, schema=self._schema, mode="overwrite")
 
-    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of each query: ids (Q, k), -1 where there are fewer, and scores (Q, k)."""
-        queries = checked_queries(queries, self.dim)
-        ids = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        count = len(self)
-        if count == 0 or k < 1 or (allowed is not None and len(allowed) == 0):
-            return ids, scores
-        for i, query in enumerate(queries):
-            if allowed is None:
-                found = self._ask(query, None, min(k, count))
-            elif len(allowed) <= LISTED:
-                found = self._ask(query, _condition(allowed), min(k, count))
-            else:
-                found = among(partial(self._ask, query, None), k, allowed, count)
-            ids[i, : len(found[0])], scores[i, : len(found[0])] = found
-        return ids, scores
-
-    def snapshot(self, folder: Path) -> None:
-        """Write the vectors to `folder`; `ExactStore` opens it, `read_rows` reads it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_rows(folder, self._parts(), self.dim, self.generation)
-
     def stats(self) -> dict[str, object]:
         """Kind, count, and version of the table."""
         return {"kind": self.kind, "count": len(self), "version": int(self.table.version)}
-
-    # What a follower of a source needs.
-
-    stale = False
-
-    @property
-    def generation(self) -> int:
-        """Of the source that this is a copy of."""
-        return self._note.generation
-
-    def followed(self, generation: int) -> None:
-        """Note that the store is as the source was at `generation`."""
-        self._note.write(generation)
-
-    def rebuild(self, source: VectorSource) -> None:
-        """Become a copy of the source."""
-        generation = source.generation()
-        self._note.write(-1)
-        self.clear()
-        for ids, vectors in source.parts():
-            self.add(ids, vectors)
-        self._note.write(generation)
 
     def improve(self, source: VectorSource) -> None:
         """Join the small files that many additions have left."""
         self.table.optimize()
 
-    def _ask(self, query: np.ndarray, condition: str | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    def ask(self, query: np.ndarray, allowed: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best for one query (D,), best first."""
+        limit = min(limit, len(self))
+        if not limit:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
         search = self.table.search(query, vector_column_name="vector").distance_type("dot").limit(limit)
-        if condition is not None:
-            search = search.where(condition, prefilter=True)
+        if allowed is not None:
+            search = search.where(_condition(allowed), prefilter=True)
         rows = search.select(["id", "_distance"]).to_arrow()
         scores = 1.0 - rows["_distance"].to_numpy()  # LanceDB's dot distance is 1 - product
         return ordered(rows["id"].to_numpy(), scores, limit)
 
-    def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All ids and vectors in parts, by rising id."""
         every = np.sort(self.table.search().select(["id"]).to_arrow()["id"].to_numpy())
         for start in range(0, len(every), LISTED):
             rows = self.table.search().where(_condition(every[start : start + LISTED])).limit(LISTED).to_arrow()

@@ -19,16 +19,15 @@ import numpy as np
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
 from lienzo.search.best import ordered
-from lienzo.search.copies import LISTED, GenerationNote, among
-from lienzo.search.exact import write_rows
-from lienzo.search.rows import checked, checked_queries
+from lienzo.search.copies import LISTED, DatabaseStore, GenerationNote
+from lienzo.search.rows import checked
 from lienzo.search.seams import VectorSource
 
 _BATCH = 500
 Answer = TypeVar("Answer")
 
 
-class QdrantStore:
+class QdrantStore(DatabaseStore):
     """A collection of a Qdrant server.
 
     Args:
@@ -61,12 +60,11 @@ class QdrantStore:
             raise BadInput(
                 "The store 'qdrant' needs its client; install it with: pip install 'lienzo[cluster]'"
             ) from error
-        self.dim = dim
+        super().__init__(dim, GenerationNote(note, json.dumps([address, collection])))
         self.models: Any = models
         self.collection = collection
         self.address = address
         self.exact = exact
-        self._note = GenerationNote(note, json.dumps([address, collection]))
         if address == ":memory:":
             self.client = QdrantClient(":memory:")
         elif "://" in address:
@@ -102,57 +100,16 @@ class QdrantStore:
         self._call(lambda: self.client.delete_collection(self.collection))
         self._create()
 
-    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of each query: ids (Q, k), -1 where there are fewer, and scores (Q, k)."""
-        queries = checked_queries(queries, self.dim)
-        ids = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        if k < 1 or (allowed is not None and len(allowed) == 0):
-            return ids, scores
-        for i, query in enumerate(queries):
-            if allowed is None or len(allowed) <= LISTED:
-                found = self._ask(query, allowed, k)
-            else:
-                found = among(partial(self._ask, query, None), k, allowed, len(self))
-            ids[i, : len(found[0])], scores[i, : len(found[0])] = found
-        return ids, scores
-
-    def snapshot(self, folder: Path) -> None:
-        """Write the vectors to `folder`; `ExactStore` opens it, `read_rows` reads it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_rows(folder, self._parts(), self.dim, self.generation)
-
     def stats(self) -> dict[str, object]:
         """Kind, count, and address without what may be secret in it."""
         address = printable(self.address.split("@")[-1], 200)
         return {"kind": self.kind, "count": len(self), "address": address, "collection": self.collection}
 
-    # What a follower of a source needs.
-
-    stale = False
-
-    @property
-    def generation(self) -> int:
-        """Of the source that this is a copy of."""
-        return self._note.generation
-
-    def followed(self, generation: int) -> None:
-        """Note that the store is as the source was at `generation`."""
-        self._note.write(generation)
-
-    def rebuild(self, source: VectorSource) -> None:
-        """Become a copy of the source."""
-        generation = source.generation()
-        self._note.write(-1)
-        self.clear()
-        for ids, vectors in source.parts():
-            self.add(ids, vectors)
-        self._note.write(generation)
-
     def improve(self, source: VectorSource) -> None:
         """Nothing: the server builds its graph by itself."""
 
-    def _ask(self, query: np.ndarray, allowed: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    def ask(self, query: np.ndarray, allowed: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best for one query (D,), best first."""
         chosen = None
         if allowed is not None:
             condition = self.models.HasIdCondition(has_id=np.asarray(allowed).tolist())
@@ -170,7 +127,8 @@ class QdrantStore:
         ids = np.array([point.id for point in points], np.int64)
         return ordered(ids, np.array([point.score for point in points], np.float64), limit)
 
-    def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All ids and vectors in parts, by rising id."""
         place = None
         while True:
             ask = partial(self.client.scroll, self.collection, limit=_BATCH, with_payload=False, with_vectors=True)

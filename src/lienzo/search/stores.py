@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.util import find_spec
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,13 @@ def open_follower(
     given: dict[str, Any] = {}
     if folder is not None and "folder" in parameters:
         given["folder"] = folder / name  # each its own, so that one does not make another's files old
+    elif folder is not None and "address" in parameters and parameters["address"].default is Parameter.empty:
+        given = {"address": folder / name, "note": folder / f"{name}.json"}
     elif folder is not None and "note" in parameters:
         given["note"] = folder / f"{name}.json"
+    if folder is not None and "collection" in parameters:
+        # A server is shared: under one name the copies of two models or two indexes would pass for each other.
+        given["collection"] = f"lienzo-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]}"
     store: Any = open_store(name, source.dim, {**given, **(options or {})})
     return Follower(source, store)
 

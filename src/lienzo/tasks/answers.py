@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,16 +27,15 @@ from lienzo.clip.zero_shot import Average, zero_shot_weights
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note
 from lienzo.core.text import printable
-from lienzo.data.trees import folder_tree
 from lienzo.imaging.reading import open_picture
-from lienzo.metrics.bootstrap import mean_interval
+from lienzo.search.walking import Walk
 from lienzo.tasks.embedded import embed_pictures
 from lienzo.tasks.labels import UNKNOWN, Label, folded
 
 if TYPE_CHECKING:
     from lienzo.clip.embedder import Embedder
 
-DRAWS = 500
+DEVIATIONS = 1.959964  # of a normal distribution, that hold 95 % of it
 
 
 class Found(NamedTuple):
@@ -93,17 +94,25 @@ class Answers:
         return [(self.labels[place], value) for place, value in zip(places.tolist(), values.tolist())]
 
 
-def pictures_at(paths: Sequence[str]) -> list[Found]:
-    """The pictures at paths, once each. Folders above a given folder do not count: nobody named a label with them.
+def pictures_at(paths: Sequence[str]) -> Generator[Event, None, list[Found]]:
+    """The pictures at paths, once each, and Notes about folders in them that cannot be read.
+
+    Folders above a given folder do not count: nobody named a label with them. Hidden files are passed over.
 
     Raises:
         BadInput: a path does not exist, or a folder holds no pictures.
     """
+    # Pillow's remarks about what is odd in a file; what cannot be read is told of anyway.
+    warnings.filterwarnings("ignore", category=Warning, module="PIL")
     found: dict[Path, Found] = {}
     for given in paths:
         path = Path(given).expanduser()
         if path.is_dir():
-            inside = folder_tree(path).pictures()
+            walk = Walk(path.resolve())
+            inside = sorted(os.fsdecode(each.path) for each in walk)
+            for folder, reason in walk.unreadable.items():
+                name = printable(str(path / os.fsdecode(folder)), 200)
+                yield Note(f"The folder '{name}' cannot be read: {reason}.", "warning")
             if not inside:
                 raise BadInput(f"The folder '{printable(given, 200)}' holds no pictures.")
             for name in inside:
@@ -184,10 +193,12 @@ def _named(folders: Sequence[str], places: dict[str, int]) -> int | None:
 
 
 def share_of(name: str, right: Sequence[bool], protocol: str) -> Metric:
-    """A share of right answers with its bootstrap interval, within [0, 1]."""
-    values = torch.tensor(right).double()
-    low, high = mean_interval(values, DRAWS, 1) or (0.0, 1.0)
-    return Metric(name, float(values.mean()), protocol, interval=(max(low, 0.0), min(high, 1.0)))
+    """A share of right answers with its 95 % interval by Wilson 1927, which is wide for few even if all are right."""
+    n, share = len(right), sum(right) / len(right)
+    whole = 1 + DEVIATIONS**2 / n
+    middle = (share + DEVIATIONS**2 / (2 * n)) / whole
+    half = DEVIATIONS * math.sqrt(share * (1 - share) / n + (DEVIATIONS / (2 * n)) ** 2) / whole
+    return Metric(name, share, protocol, interval=(max(middle - half, 0.0), min(middle + half, 1.0)))
 
 
 def calibrated(labeller: Labeller, folder: str, with_bias: bool) -> Generator[Event, None, Labeller]:
@@ -198,7 +209,7 @@ def calibrated(labeller: Labeller, folder: str, with_bias: bool) -> Generator[Ev
     Raises:
         BadInput: fewer than two pictures a label lie in folders that name a label.
     """
-    answers = yield from answered(labeller, pictures_at([folder]), "calibrate")
+    answers = yield from answered(labeller, (yield from pictures_at([folder])), "calibrate")
     rows = [row for row, truth in enumerate(answers.truth) if truth is not None]
     if len(rows) < 2 * len(labeller.labels):
         raise BadInput(

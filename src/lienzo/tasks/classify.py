@@ -73,10 +73,15 @@ def run(options: Classify) -> Iterator[Event]:
         BadInput: labels, files or options do not fit, or no picture can be read.
     """
     from lienzo.tasks.answers import answered, calibrated, pictures_at
+    from lienzo.tasks.outputs import spare_inputs
 
     check(options)
-    pictures = pictures_at(options.paths)
+    pictures = yield from pictures_at(options.paths)
+    for flag, path in (("csv", options.csv), ("sheet", options.sheet)):
+        spare_inputs(flag, path, (picture.path for picture in pictures))
     labeller = open_labeller(options)
+    if len(labeller.labels) == 1 and labeller.least is None:
+        yield Note("With one label every picture is that; give several, or --unknown.", "warning")
     if options.calibrate is not None:
         labeller = yield from calibrated(labeller, options.calibrate, options.bias)
         if not options.bias:
@@ -95,6 +100,8 @@ def run(options: Classify) -> Iterator[Event]:
 
 def check(options: Classify) -> None:
     """Say at once what does not fit."""
+    from lienzo.tasks.outputs import check_output
+
     if sum(given is not None for given in (options.labels, options.labels_file, options.probe)) != 1:
         raise BadInput("Give the labels in one way: --labels 'cat, dog', --labels-file FILE or --probe FILE.")
     if not options.paths and options.calibrate is None:
@@ -105,12 +112,8 @@ def check(options: Classify) -> None:
         raise BadInput("--bias is fitted with --calibrate FOLDER; give that too.")
     if options.calibrate is not None and options.temperature is not None:
         raise BadInput("--calibrate finds the temperature; leave --temperature out.")
-    for flag, path in (("csv", options.csv), ("sheet", options.sheet)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            reason = "a folder has this name" if path.is_dir() else "its folder does not exist"
-            raise BadInput(f"--{flag} '{printable(str(path), 200)}' cannot be written: {reason}.")
-    if options.sheet is not None and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise BadInput("The name of the --sheet ends in .png, .jpg, .jpeg or .webp.")
+    check_output("csv", options.csv)
+    check_output("sheet", options.sheet, picture=True)
 
 
 def open_labeller(options: Classify) -> Labeller:

@@ -126,16 +126,14 @@ def check(options: Dedupe) -> None:
     Raises:
         BadInput: options do not go together, or a file cannot be written.
     """
-    from lienzo.tasks.search import check_sheet
+    from lienzo.tasks.outputs import check_output
 
     if options.paths and (options.index is not None or options.filter):
         raise BadInput("Give either folders, or --index and --filter.")
-    if options.sheet is not None:
-        check_sheet(options.sheet)
-    target = options.write_list
-    if target is not None and (target.is_dir() or not target.parent.is_dir()):
-        reason = "a folder has this name" if target.is_dir() else "its folder does not exist"
-        raise BadInput(f"--write-list '{printable(str(target))}' cannot be written: {reason}.")
+    if options.by and "clip" not in options.by and {"clip", "threshold"} & options.model_fields_set:
+        raise BadInput("--clip and --threshold are for --by clip; add that.")
+    check_output("sheet", options.sheet, picture=True)
+    check_output("write-list", options.write_list)
 
 
 def from_files(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gathered]:
@@ -143,8 +141,11 @@ def from_files(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gath
     from lienzo.clip.embedder import DEFAULT_CLIP, open_embedder
     from lienzo.search.answers import shown_path
     from lienzo.tasks.answers import pictures_at
+    from lienzo.tasks.outputs import spare_inputs
 
-    files = [found.path for found in pictures_at(options.paths)]
+    files = [found.path for found in (yield from pictures_at(options.paths))]
+    for flag, path in (("sheet", options.sheet), ("write-list", options.write_list)):
+        spare_inputs(flag, path, files)
     embedder = open_embedder(options.clip or DEFAULT_CLIP) if "clip" in by else None
     rows: list[Candidate] = []
     thumbs: list[np.ndarray] = []
@@ -271,10 +272,9 @@ def shown(options: Dedupe, candidates: Sequence[Candidate], groups: Sequence[Gro
         yield table(candidates, groups)
     copies = [candidates[copy.row] for group in groups for copy in group.copies]
     freed = sum(copy.size for copy in copies) / 1e6
-    of = f"Of {len(candidates)} pictures, "
-    yield Note(
-        f"{of}{len(copies)} are copies, in {len(groups)} groups, {freed:.1f} MB." if groups else f"{of}none is a copy."
-    )
+    are = "1 is a copy" if len(copies) == 1 else f"{len(copies)} are copies"
+    told = f"{are}, {len(groups)} group{'s'[: len(groups) > 1]}, {freed:.1f} MB" if groups else "none is a copy"
+    yield Note(f"Of {len(candidates)} pictures, {told}.")
     if options.sheet is not None and groups:
         yield from write_sheet(options.sheet, candidates, groups)
     if options.write_list is not None:

@@ -12,7 +12,6 @@ from pydantic import Field
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.events import Event, Note, Progress, Table
 from lienzo.core.options import Options
-from lienzo.core.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +82,8 @@ def checked(options: Explain) -> tuple[list[str], Path]:
     Raises:
         BadInput: there are none or too many, or the file cannot be written.
     """
+    from lienzo.tasks.outputs import check_output, spare_inputs
+
     prompts = [prompt.strip() for prompt in options.prompts]
     if not prompts or not all(prompts):
         raise BadInput("Say what to look for, as lienzo explain photo.jpg 'a dog'.")
@@ -93,12 +94,8 @@ def checked(options: Explain) -> tuple[list[str], Path]:
     if options.against is not None and (not options.against.strip() or options.against.strip() in prompts):
         raise BadInput("--against needs words that are no prompt.")
     out = options.out or options.picture.with_name(f"{options.picture.stem}-explained.png")
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise BadInput("The name of --out ends in .png, .jpg, .jpeg or .webp.")
-    if out.is_dir() or not out.parent.is_dir():
-        raise BadInput(f"--out '{printable(str(out), 200)}' cannot be written.")
-    if out.resolve() == options.picture.resolve():
-        raise BadInput("--out is the picture itself; choose another name.")
+    check_output("out", out, picture=True)
+    spare_inputs("out", out, [options.picture])
     return prompts, out
 
 

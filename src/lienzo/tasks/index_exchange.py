@@ -18,7 +18,7 @@ from lienzo.core.text import printable
 from lienzo.tasks.index import folder_of
 
 if TYPE_CHECKING:
-    from lienzo.search.catalogue import Catalogue, Entry
+    from lienzo.search.catalogue import Catalogue, CatalogueSource, Entry
     from lienzo.search.exchange import Layout
 
 _BATCH = 1024
@@ -64,10 +64,9 @@ def export(options: ExportIndex) -> Iterator[Event]:
     from lienzo.search.exchange import Batch, LayoutWriter
 
     with Catalogue.open(folder_of(options.index)) as catalogue:
-        tag = _tag_of(options.clip) if options.clip is not None else _only_tag(catalogue)
-        source = catalogue.source(tag)
+        source = _source(catalogue, options.clip)
         begun, total = time.monotonic(), source.count()
-        with LayoutWriter(options.out, source.dim, options.part, {"tag": tag, "dim": source.dim}) as writer:
+        with LayoutWriter(options.out, source.dim, options.part, {"tag": source.tag, "dim": source.dim}) as writer:
             for ids, vectors in source.parts():
                 items = {item.id: item for item in catalogue.items(ids.tolist())}
                 kept = [i for i, number in enumerate(ids.tolist()) if number in items]
@@ -137,6 +136,16 @@ def _look(folder: Path, root: int, path: str, caption: str) -> _Looked:
     name = os.fsencode(place.relative_to(folder).as_posix())
     digest = hashlib.sha256(data).digest()
     return _Looked(Entry(root, name, status.st_size, status.st_mtime_ns, digest, width, height, caption, 0), False)
+
+
+def _source(catalogue: Catalogue, clip: str | None) -> CatalogueSource:
+    """The vectors of a CLIP, or of the only one that the index has vectors of."""
+    if clip is None:
+        return catalogue.source(_only_tag(catalogue))
+    from lienzo.clip.embedder import open_embedder
+    from lienzo.search.answers import source_of
+
+    return source_of(catalogue, open_embedder(clip, towers="text"), clip)
 
 
 def _tag_of(clip: str, dim: int | None = None) -> str:

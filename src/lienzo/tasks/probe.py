@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -103,12 +103,12 @@ def run(options: Probe) -> Iterator[Event]:
 
 def check(options: Probe) -> None:
     """Say at once what cannot be written."""
-    for flag, path in (("out", options.out), ("confusion", options.confusion)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            reason = "a folder has this name" if path.is_dir() else "its folder does not exist"
-            raise BadInput(f"--{flag} '{printable(str(path), 200)}' cannot be written: {reason}.")
-    if options.confusion is not None and options.confusion.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise BadInput("The name of --confusion ends in .png, .jpg, .jpeg or .webp.")
+    from lienzo.tasks.outputs import check_output
+
+    check_output("out", options.out)
+    if options.out.suffix.lower() != ".safetensors":
+        raise BadInput(f"The name for --out ends in .safetensors; '{printable(str(options.out), 200)}' does not.")
+    check_output("confusion", options.confusion, picture=True)
 
 
 def parts(options: Probe, embedder: Embedder) -> Generator[Event, None, tuple[Part, Part, tuple[str, ...]]]:
@@ -162,12 +162,23 @@ def labelled(spec: str, size: int, split: Literal["all", "train", "test"]) -> Na
     """
     from lienzo.data.native import native_pictures
 
-    data = native_pictures(spec, size, split)
+    data = by_folder(native_pictures(spec, size, split))
     if data.labels is None or len(data.label_names) < 2:
         raise BadInput(
             f"'{printable(spec, 200)}' has no classes; put the pictures into at least two folders, one for each class."
         )
     return data
+
+
+def by_folder(data: NativePictures) -> NativePictures:
+    """Classes by the folder of each picture where captions beside the pictures kept them from being read as classes."""
+    import numpy as np
+
+    parts = [name.split("/") for name in data.names]
+    if data.labels is not None or len({len(each) for each in parts}) != 1 or len(parts[0]) < 2:
+        return data
+    names = sorted({each[-2] for each in parts})
+    return replace(data, labels=np.array([names.index(each[-2]) for each in parts]), label_names=tuple(names))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Rank(Options):
     that none has more say than another.
     """
 
-    prompt: str = Field(min_length=1, json_schema_extra={"positional": True})
+    prompt: str = Field(json_schema_extra={"positional": True})
     """The sentence."""
     paths: tuple[str, ...] = Field((), json_schema_extra={"positional": True})
     """Pictures, and folders with everything in them."""
@@ -68,9 +68,11 @@ def run(options: Rank) -> Iterator[Event | Ranked]:
     """
     from lienzo.clip.embedder import DEFAULT_CLIP
     from lienzo.tasks.answers import pictures_at
+    from lienzo.tasks.outputs import spare_inputs
 
     check(options)
-    files = [found.path for found in pictures_at(options.paths)]
+    files = [found.path for found in (yield from pictures_at(options.paths))]
+    spare_inputs("sheet", options.sheet, files)
     clips = tuple(dict.fromkeys(options.clip)) or (DEFAULT_CLIP,)
     rows, cosines = yield from judged(options, files, clips)
     ranking = ranked([files[row] for row in rows], clips, cosines)
@@ -90,19 +92,17 @@ def check(options: Rank) -> None:
     Raises:
         BadInput: there is nothing to rank, or a file cannot be written.
     """
-    from lienzo.tasks.search import check_sheet
+    from lienzo.tasks.outputs import check_output
 
     if not options.paths:
         raise BadInput("There are no pictures to rank; give files or folders after the sentence.")
     if not options.prompt.strip():
         raise BadInput("The sentence is empty.")
-    if options.sheet is not None:
-        check_sheet(options.sheet)
+    check_output("sheet", options.sheet, picture=True)
+    check_output("copy-best", options.copy_best)
     best = options.copy_best
     if best is not None and (best.exists() or best.is_symlink()):
         raise BadInput(f"--copy-best '{printable(str(best))}' exists already; choose another name.")
-    if best is not None and not best.parent.is_dir():
-        raise BadInput(f"--copy-best '{printable(str(best))}' cannot be written: its folder does not exist.")
 
 
 def judged(

@@ -69,11 +69,11 @@ def run(options: Search) -> Iterator[Event | Match]:
     from lienzo.search.catalogue import Catalogue
     from lienzo.search.filters import parse_filter
     from lienzo.tasks.index import folder_of
+    from lienzo.tasks.outputs import check_output, spare_inputs
 
     terms = terms_of(options)
     condition = parse_filter(options.filter) if options.filter.strip() else None
-    if options.sheet is not None:
-        check_sheet(options.sheet)
+    check_output("sheet", options.sheet, picture=True)
     with Catalogue.open(folder_of(options.index)) as catalogue:
         clip = options.clip or DEFAULT_CLIP
         embedder = open_embedder(clip, towers="text")
@@ -89,6 +89,7 @@ def run(options: Search) -> Iterator[Event | Match]:
             allowed=allowed,
             min_score=options.min_score,
         )
+    spare_inputs("sheet", options.sheet, (Path(match.path) for match in matches))
     yield from matches
     title = shown_query(terms)
     if not matches:
@@ -118,21 +119,6 @@ def terms_of(options: Search) -> tuple[Term, ...]:
     if not terms:
         raise BadInput('There is nothing to search for; write it as lienzo search "a yellow submarine".')
     return terms
-
-
-def check_sheet(path: Path) -> None:
-    """Say before the work what would fail after it.
-
-    Raises:
-        BadInput: a sheet cannot be written there.
-    """
-    from lienzo.imaging.writing import FORMATS
-
-    if path.suffix.lower() not in FORMATS:
-        raise BadInput(f"A sheet's name ends in {', '.join(FORMATS)}; '{printable(path.name)}' does not.")
-    if path.is_dir() or not path.parent.is_dir():
-        reason = "a folder has this name" if path.is_dir() else "its folder does not exist"
-        raise BadInput(f"--sheet '{printable(str(path))}' cannot be written: {reason}.")
 
 
 def incomplete(catalogue: Catalogue, vectors: int, clip: str) -> Note | None:

@@ -26,7 +26,7 @@ SENTENCE = "a blue fish"
 
 
 def main(folder: Path, count: int = 200) -> None:
-    prompts = [f"a {colour} {thing}" for thing in THINGS for colour in COLOURS][:count]
+    prompts = [f"a {colour} {thing}" for thing in THINGS.split(",") for colour in COLOURS][:count]
     pictures = [drawn.image for drawn in Artist("painter", torch.device("cpu")).draw(prompts)]
 
     clip = open_embedder(DEFAULT_CLIP)

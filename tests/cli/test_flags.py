@@ -20,7 +20,7 @@ class Paint(Options):
 
     subject: str = Field(json_schema_extra={"positional": True})
     """What."""
-    wide_name: int = Field(3, ge=1, lt=9)
+    wide_name: int = Field(3, ge=1, lt=9, json_schema_extra={"short": "-k"})
     """How many."""
     colour: Literal["red", "black"] = "red"
     """Which."""
@@ -101,3 +101,21 @@ def test_help_says_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> No
     assert "How many. [default: 3, at least 1, below 9]" in out
     assert "--inside" not in out
     assert "--on --no-on A switch. [default: True]" in out
+
+
+def test_a_short_name_beside_the_long_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        parsed(Paint, "a fox", "-k", "4")[0] == parsed(Paint, "-k=4", "a fox")[0] == Paint(subject="a fox", wide_name=4)
+    )
+    assert parsed(Paint, "a fox", "--wide-name", "5")[0].wide_name == 5
+    parse_and_run(build_app("paint", "Paint it.", Paint, lambda *_: 0), ["--help"])
+    assert "--wide-name -k" in capsys.readouterr().out
+
+
+def test_text_that_begins_with_a_minus() -> None:
+    for arguments in (["-fox + dog"], ["fox", "--many", "-red one"]):
+        with pytest.raises(BadInput, match=r"^'-(fox \+ dog|red one)' begins as options do; put it last, after --, or"):
+            parsed(Paint, *arguments)
+    assert parsed(Paint, "--many=-red one", "--", "-fox + dog")[0] == Paint(subject="-fox + dog", many=("-red one",))
+    with pytest.raises(BadInput, match=r"Did you mean --many\?$"):
+        parsed(Paint, "fox", "--mony", "a")

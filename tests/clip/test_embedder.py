@@ -184,6 +184,14 @@ def test_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"resample": "x"}')
     with pytest.raises(BadWeights, match="unknown resample; known are 1, 2, 3"):
         open_embedder(folder)
+    for std in ("[0.5, 0.5, 0]", "[0.5, 0.5, NaN]"):
+        (tmp_path / "preprocessor_config.json").write_text(f'{{"image_std": {std}}}')
+        with pytest.raises(BadWeights, match="The picture settings beside the weights"):
+            open_embedder(folder)
+    huge = tmp_path / "huge.safetensors"
+    write_tensors(huge, {**model.state_dict(), "logit_scale": torch.tensor(1e4)}, {})
+    with pytest.raises(BadWeights, match=r"'huge\.safetensors' does not fit its network"):
+        open_embedder(str(huge))
     small = CLIP(**CLIP_CONFIG, vocab_size=50)
     other = tmp_path / "small.safetensors"
     write_tensors(other, dict(small.state_dict()), {})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_models import openai_clip
 
 from lienzo.clip.compact import CompactClip
+from lienzo.clip.embedder import open_embedder
+from lienzo.clip.siglip import SigLIP
 from lienzo.core.errors import BadInput
 from lienzo.tasks.perceptors import Judges, open_perceptors, perceptor_of
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
+from lienzo.weights.writing import write_tensors
 
 CPU = torch.device("cpu")
 
@@ -39,6 +44,32 @@ def test_openai_clip_is_a_perceptor() -> None:
     scores = judges.score(torch.rand(2, 3, 40, 40) * 2 - 1, "a very long sentence " * 60)
     assert len(scores) == 2
     assert all(-1 <= score <= 1 for score in scores)
+
+
+def test_a_siglip_is_a_perceptor_if_its_tokenizer_is_there(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    torch.manual_seed(0)
+    model = SigLIP(
+        image_resolution=16, vision_patch_size=8, vision_width=16, vision_layers=1, context_length=8, vocab_size=10,
+        text_width=16, text_layers=1,
+    ).eval()  # fmt: skip
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, dict(model.state_dict()), {})
+    with pytest.raises(BadInput, match=r"put tokenizer\.json or spiece\.model beside 'model\.safetensors'"):
+        open_perceptors([str(path)], CPU)
+    words = ["<pad>", "</s>", "<unk>", "a", "fox"]
+    own = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
+    own.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    own.save(str(tmp_path / "tokenizer.json"))
+    judges, embedder = open_perceptors([str(path)], CPU), open_embedder(str(path))
+    pictures = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    expected = embedder.pictures(pictures.numpy()) @ embedder.texts(["a fox"])[0]
+    found = judges.score(pictures.permute(0, 3, 1, 2) / 127.5 - 1, "a fox")
+    assert found == pytest.approx(expected.tolist(), abs=5e-3)  # the embedder computes in half precision where it can
+    picture = torch.rand(1, 3, 24, 24, requires_grad=True)
+    judges.perceptors[0].encode_image(picture).sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().max() > 0
 
 
 def test_what_is_no_clip() -> None:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError, UnusedCliTokensError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lienzo.core.errors import BadInput
 from lienzo.core.options import Options
+from lienzo.core.text import printable
 
 Screen = dict[str, Any]
 
@@ -58,6 +59,7 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
         many = positional and getattr(field.annotation, "__origin__", None) is tuple
         parameter = Parameter(
             name=f"--{extra['flag']}" if isinstance(extra, dict) and "flag" in extra else None,
+            alias=str(extra["short"]) if isinstance(extra, dict) and "short" in extra else None,
             help=_help(field),
             show_default=False,
             negative=None,
@@ -130,5 +132,9 @@ def parse_and_run(app: App, arguments: list[str]) -> int:
         raise BadInput(f"There is no place for '{stray}'; put a sentence in quotes.") from error
     except CycloptsError as error:
         text = " ".join(str(error).split())
+        given = error.token.value or error.token.keyword or "" if isinstance(error, UnknownOptionError) else ""
+        if " " in given:  # no option has a space in it
+            shown = printable(given, 100)
+            text = f"'{shown}' begins as options do; put it last, after --, or write --option='{shown}'"
         raise BadInput(text if text.endswith((".", "?")) else f"{text}.") from error
     return int(result or 0)

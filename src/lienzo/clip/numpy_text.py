@@ -53,7 +53,10 @@ class NumpyText:
         self.own |= {key: head.read(key).astype(np.float32) for key in _HEAD}
         self._check()
         self.dim = len(self.own["text_skip.bias"])
-        self.scale = math.exp(float(head.read("logit_scale")))
+        try:
+            self.scale = math.exp(float(head.read("logit_scale")))
+        except (TypeError, OverflowError) as error:
+            raise BadWeights(f"The model '{head.name}' has no sensible scale of cosines.") from error
 
     def _check(self) -> None:
         own, width = self.own, self.table.shape[-1]

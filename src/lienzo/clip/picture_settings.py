@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def settings_beside(path: Path, keys: Iterable[str], family: str, size: int) -> 
     else:
         given |= _from_open_clip((read_json(path.with_name(OPEN_CLIP)) or {}).get("preprocess_cfg") or {}, given)
     prepare = PictureInput(size, given["shape"], given["filter"])
-    return PictureSettings(prepare, _three(given["mean"]), _three(given["std"]))
+    return PictureSettings(prepare, _three(given["mean"]), _deviations(given["std"]))
 
 
 def _from_hugging_face(file: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +93,13 @@ def _known(table: dict[Any, Any], value: Any, name: str) -> Any:
 
 def _three(values: Any) -> tuple[float, ...]:
     fits = isinstance(values, list | tuple) and len(values) == 3
-    if not fits or not all(type(value) in (int, float) for value in values):
+    if not fits or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
         raise BadWeights("The picture settings beside the weights need three numbers for mean and deviation.")
     return tuple(float(value) for value in values)
+
+
+def _deviations(values: Any) -> tuple[float, ...]:
+    std = _three(values)
+    if min(std) <= 0:
+        raise BadWeights("The picture settings beside the weights have a deviation that is not above 0.")
+    return std

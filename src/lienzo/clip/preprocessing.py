@@ -6,16 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lienzo.clip.picture_settings import CLIP_MEAN, CLIP_STD
 from lienzo.core.errors import BadInput
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def normalise(images: Tensor) -> Tensor:
     """Subtract CLIP's channel means and divide by its deviations: (..., 3, H, W) in [0, 1] to about [-2, 2.2]."""
-    mean = torch.tensor(MEAN, device=images.device, dtype=images.dtype).view(3, 1, 1)
-    std = torch.tensor(STD, device=images.device, dtype=images.dtype).view(3, 1, 1)
+    mean = torch.tensor(CLIP_MEAN, device=images.device, dtype=images.dtype).view(3, 1, 1)
+    std = torch.tensor(CLIP_STD, device=images.device, dtype=images.dtype).view(3, 1, 1)
     return (images - mean) / std
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,7 @@ from lienzo.weights.reading import read_weights
 
 TEXTS = 64  # of one forward pass
 VOCABULARY = 512 + MERGES + 2
-_BROKEN = (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError)
+_BROKEN = (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
 class TowerEmbedder:
@@ -51,45 +52,46 @@ class TowerEmbedder:
         self.prepare = self.settings.prepare
         self.size: int = self.config["image_resolution"]
         self.dim: int = self.config["embed_dim" if family == "clip" else "vision_width"]
-        self.scale = math.exp(float(self.state["logit_scale"].float()))
-        self.bias = float(self.state["logit_bias"].float()) if "logit_bias" in self.state else 0.0
+        with self._fitting():
+            self.scale = math.exp(float(self.state["logit_scale"].float()))
+            self.bias = float(self.state["logit_bias"].float()) if "logit_bias" in self.state else 0.0
         self.tag = f"{sha256(path)[:16]}:{self.settings.tag}"
         if towers != "text":
             _ = self.tower
         if towers != "image":
             _ = self.text
 
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Whatever a strange file breaks inside is `BadWeights`."""
+        try:
+            yield
+        except _BROKEN as error:
+            raise BadWeights(f"The weight file '{printable(self.path.name)}' does not fit its network.") from error
+
     def _sized(self) -> dict[str, Any]:
         """The complete arguments of the network, whose weights are not touched."""
-        try:
+        with self._fitting():
             if self.module is siglip:
                 return siglip_layouts.read(self.state, self.given)[1]
             return clip.read_config(clip.in_openai_layout(self.state), self.given)
-        except _BROKEN as error:
-            raise BadWeights(f"The weight file '{printable(self.path.name)}' does not fit its network.") from error
 
     @cached_property
     def tower(self) -> PictureTower:
         """The image tower, loaded when first asked for."""
-        try:
+        with self._fitting():
             tower = (
                 siglip.load(self.state, self.given).vision_model
                 if self.module is siglip
                 else clip.load_visual(self.state, self.given)
             )
-        except _BROKEN as error:
-            raise BadWeights(f"The weight file '{printable(self.path.name)}' does not fit its network.") from error
         return PictureTower(tower, tower, self.size, self.settings.mean, self.settings.std, self.device)
 
     @cached_property
     def text(self) -> Callable[[Sequence[str]], Tensor]:
         """Sentences to embeddings (N, D); the text tower and its tokenizer are loaded when first asked for."""
-        try:
-            if self.module is siglip:
-                return self._siglip_text()
-            return self._clip_text()
-        except _BROKEN as error:
-            raise BadWeights(f"The weight file '{printable(self.path.name)}' does not fit its network.") from error
+        with self._fitting():
+            return self._siglip_text() if self.module is siglip else self._clip_text()
 
     def _clip_text(self) -> Callable[[Sequence[str]], Tensor]:
         if self.config["vocab_size"] != VOCABULARY:

@@ -90,8 +90,9 @@ def picture_reader(catalogue: Catalogue, embedder: Embedder) -> Callable[[Path],
                 if stored is not None:
                     return stored
         from lienzo.imaging.reading import open_picture
+        from lienzo.search.decoding import SHARPER
 
-        prepared = embedder.prepare(open_picture(path, at_least=2 * embedder.size))  # (size, size, 3)
+        prepared = embedder.prepare(open_picture(path, at_least=SHARPER * embedder.size))  # (size, size, 3)
         return embedder.pictures(prepared[None])[0]
 
     return read

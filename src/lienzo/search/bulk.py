@@ -16,12 +16,12 @@ import numpy as np
 from lienzo.core.errors import BadInput, BadPicture
 from lienzo.core.events import Note, Progress
 from lienzo.imaging.reading import open_picture
+from lienzo.search.decoding import SHARPER
 from lienzo.search.exchange import Batch, LayoutWriter
 from lienzo.search.seams import Embedder
 
 Opener = Callable[[str], Embedder]
 _SHOWN = 10  # broken files that are named
-_SHARPER = 2  # a JPEG is decoded at twice the tower's side or more
 
 
 def embed_folder_on_ray(
@@ -104,7 +104,7 @@ class _Worker:
 
     def _read(self, path: str) -> np.ndarray | str:
         try:
-            return self.embedder.prepare(open_picture(path, at_least=_SHARPER * self.embedder.size))
+            return self.embedder.prepare(open_picture(path, at_least=SHARPER * self.embedder.size))
         except BadPicture as error:
             return str(error)
 

@@ -17,6 +17,7 @@ from lienzo.core.events import Event, Progress
 from lienzo.data.near_duplicates import signatures
 
 BLOCK = 512
+ROOM = 1 << 26  # cosines that are in memory at once: 256 MiB
 LOOK = 0.97  # the least cosine of edges and of colours between pictures of the same look
 THUMB = 64  # side of the pictures that looks are compared by
 How = Literal["file", "look", "clip"]
@@ -88,8 +89,9 @@ def _stars(traits: Traits, rows: np.ndarray) -> Generator[Event, None, list[tupl
     free = np.ones(len(rows), bool)
     stars: list[tuple[int, list[Copy]]] = []
     began = time.monotonic()
-    for start in range(0, len(rows), BLOCK):
-        part = slice(start, start + BLOCK)
+    block = max(min(BLOCK, ROOM // max(len(rows), 1)), 1)
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
         look = _products(part, start, waves, ink)  # (n, N - start)
         alike = _products(part, start, vectors)
         for offset in range(len(rows[part])):

@@ -1,39 +1,14 @@
-"""What the rooms of the index agree on: who embeds, where vectors come from, and who finds the nearest."""
+"""What the parts of the index agree on: who embeds, where vectors come from, and who finds the nearest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL.Image import Image
 
-
-class Embedder(Protocol):
-    """A CLIP as the index uses it.
-
-    Attributes:
-        tag: names weights and preprocessing; vectors of different tags are never compared.
-        dim: length D of the vectors.
-        size: side in pixels of the square that the picture tower reads.
-    """
-
-    tag: str
-    dim: int
-    size: int
-
-    def prepare(self, picture: Image) -> np.ndarray:
-        """An RGB picture of any size as the tower wants it, uint8 (size, size, 3). Runs in decoding workers."""
-        ...
-
-    def pictures(self, batch: np.ndarray) -> np.ndarray:
-        """uint8 (B, size, size, 3) to float32 unit vectors (B, D)."""
-        ...
-
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Sentences to float32 unit vectors (N, D). The picture tower is not loaded for it."""
-        ...
+from lienzo.clip.embedder import Embedder as Embedder
 
 
 class Changes(NamedTuple):

@@ -28,6 +28,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note
 from lienzo.core.text import printable
 from lienzo.imaging.reading import open_picture
+from lienzo.search.decoding import SHARPER
 from lienzo.search.walking import Walk
 from lienzo.tasks.embedded import embed_pictures
 from lienzo.tasks.labels import UNKNOWN, Label, folded
@@ -167,10 +168,10 @@ def probe_labeller(embedder: Embedder, probe: Probe, temperature: float | None =
 
 def answered(labeller: Labeller, pictures: Sequence[Found], stage: str = "classify") -> Generator[Event, None, Answers]:
     """What the labeller says of the pictures that can be read."""
-    size = labeller.embedder.size
+    least = SHARPER * labeller.embedder.size
 
     def read(row: int) -> Image:
-        return open_picture(pictures[row].path, at_least=2 * size)
+        return open_picture(pictures[row].path, at_least=least)
 
     names = [str(picture.path) for picture in pictures]
     vectors, kept = yield from embed_pictures(labeller.embedder, read, names, stage)

@@ -323,7 +323,7 @@ STAGES: dict[str, Stage] = {
         limits="Spanish and Russian words outside emoji names are guessed from their letters; long sentences are "
         "read up to 24 words; word order counts for little.",
     ),
-    "judge": _clip_stage("judge", judge, 230_144, 11, "96 px."),
+    "judge": _clip_stage("judge", judge, 215_040, 11, "96 px."),
     "guide": _clip_stage("guide", guide, 200_192, 23, "64 px, told how noisy a picture is."),
     "painter": Stage(
         painter,

@@ -47,7 +47,7 @@ class Classify(Options):
     unknown: str | None = None
     """When a picture is none of the labels: words for everything else, divided by commas; or the smallest cosine that
     counts as an answer, as 0.2."""
-    top: int = Field(3, ge=1)
+    top: int = Field(3, ge=1, json_schema_extra={"short": "-k"})
     """Answers shown for a picture."""
     temperature: float | None = Field(None, gt=0)
     """Larger is less sure; default: what the CLIP was trained to."""

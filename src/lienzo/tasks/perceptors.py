@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lienzo.clip.compact import CompactClip
 from lienzo.clip.model import CLIP
+from lienzo.clip.sentence_pieces import read_tokenizer
+from lienzo.clip.siglip import SigLIP
 from lienzo.core.errors import BadInput
 from lienzo.guidance.guide import Guide, make_guide
 from lienzo.guidance.options import GuidanceOptions
@@ -24,8 +26,13 @@ from lienzo.weights.store import resolve
 def perceptor_of(model: nn.Module, name: str, device: torch.device) -> Perceptor:
     """A CLIP network as a perceptor.
 
+    Args:
+        model: the network.
+        name: what it was opened by; a SigLIP's tokenizer lies beside the file of that name.
+        device: where the network is.
+
     Raises:
-        BadInput: the network is no CLIP.
+        BadInput: the network is no CLIP, or a SigLIP without its tokenizer beside its file.
     """
     if isinstance(model, CLIP):
         return clip_perceptor(model)
@@ -33,11 +40,20 @@ def perceptor_of(model: nn.Module, name: str, device: torch.device) -> Perceptor
         read = load_model(resolve("sentence"), device)
         told = model.encode_image if model.config["noise_aware"] else None
         return TowerPerceptor(model, read, model.size, prepare=_as_it_is, noisy_tower=told)
+    if isinstance(model, SigLIP):
+        ids = read_tokenizer(resolve(name), model.context_length, model.config["vocab_size"])
+        return TowerPerceptor(
+            model, lambda texts: torch.from_numpy(ids(texts)).to(device), model.image_resolution, prepare=_signed
+        )
     raise BadInput(f"'{name}' is no CLIP; choose guide, judge, or a file of a CLIP.")
 
 
 def _as_it_is(pictures: Tensor) -> Tensor:
     return pictures
+
+
+def _signed(pictures: Tensor) -> Tensor:
+    return 2 * pictures - 1
 
 
 @dataclass

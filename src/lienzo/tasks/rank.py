@@ -33,7 +33,7 @@ class Rank(Options):
     """Pictures, and folders with everything in them."""
     clip: tuple[str, ...] = ()
     """CLIPs that judge; default: the bundled judge."""
-    top: int | None = Field(None, ge=1)
+    top: int | None = Field(None, ge=1, json_schema_extra={"short": "-k"})
     """Most pictures to show; default: all."""
     sheet: Path | None = None
     """Picture file (.png) for a sheet of thumbnails."""
@@ -114,14 +114,14 @@ def judged(
     from lienzo.clip.embedder import open_embedder
     from lienzo.imaging.reading import open_picture
     from lienzo.search.answers import shown_path
+    from lienzo.search.decoding import SHARPER
     from lienzo.tasks.embedded import embed_pictures
 
     device = None if options.device == "auto" else options.device
     embedders = [open_embedder(name, device) for name in clips]
     rows, cosines = list(range(len(files))), list[np.ndarray]()
     for name, embedder in zip(clips, embedders):
-        least = 2 * embedder.size
-
+        least = SHARPER * embedder.size
         left = [files[row] for row in rows]
 
         def read(number: int, left: list[Path] = left, least: int = least) -> Image:

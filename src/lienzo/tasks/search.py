@@ -41,7 +41,7 @@ class Search(Options):
     filter: str = ""
     """Which pictures may be found: path:holiday/* root:… ext:jpg,png caption:dog after:2024-01-31 before:2025
     size>1MB width>=800 height<600; a minus before a part turns it round."""
-    count: int = Field(10, ge=1, le=10_000)
+    count: int = Field(10, ge=1, le=10_000, json_schema_extra={"short": "-k"})
     """Most pictures to show."""
     min_score: float | None = Field(None, ge=-1, le=1)
     """The least score, a cosine. CLIPs differ: a text scores 0.2 to 0.4 with pictures that fit it."""

@@ -41,9 +41,9 @@ def fetch(name: str) -> Path:
         raise BadInput(
             f"The model '{printable(name, 100)}' is not on this machine, and the hub is unreachable."
         ) from error
-    except BadInput:
-        raise
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | ValueError) and not _is_network(error):
+            raise
         reason = printable(str(error).strip().partition("\n")[0], 200)
         raise BadInput(f"The model '{printable(name, 100)}' cannot be fetched from the hub: {reason}.") from error
 

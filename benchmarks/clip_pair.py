@@ -26,6 +26,7 @@ from torch import Tensor
 from lienzo.clip.compact import CompactClip
 from lienzo.clip.compact_recipe import noised
 from lienzo.clip.embedder import open_embedder
+from lienzo.clip.templates import templates_of
 from lienzo.core.seeds import derived_seed
 from lienzo.data.captions import MANNERS
 from lienzo.data.corpus import load_corpus
@@ -106,6 +107,11 @@ class Seen:
         """Unit vectors (N, D)."""
         return torch.from_numpy(self.embedder.texts(list(texts)))
 
+    def ensemble(self, words: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """The mean vector of each word in all templates, (words, D), as `lienzo classify` takes it."""
+        said = [self.texts([template.replace("{}", word) for word in words]) for template in templates]
+        return F.normalize(torch.stack(said).mean(0), dim=-1)
+
     def retrieval(self, language: str, rows: Sequence[int]) -> dict[str, float]:
         """Text to picture among all, for the queries of some pictures."""
         records = [self.data.records[i] for i in rows]
@@ -116,7 +122,7 @@ class Seen:
         """Zero-shot: the right name among `TWENTY`."""
         rng = random.Random(0)
         names = list(dict.fromkeys(record.name for record in self.data.records))
-        texts = self.texts([f"a drawing of a {name}" for name in names])
+        texts = self.ensemble(names, templates_of("simple"))
         options = []
         for record in self.data.records:
             others = [i for i, name in enumerate(names) if name != record.name]
@@ -126,7 +132,7 @@ class Seen:
     def styles(self) -> float:
         """Zero-shot: the right style among `EIGHT`."""
         rng, styles = random.Random(0), sorted({record.style for record in self.data.records})
-        texts = self.texts([MANNERS["en"][0].format(style) for style in styles])
+        texts = self.ensemble(styles, MANNERS["en"])
         options = []
         for record in self.data.records:
             others = [i for i, style in enumerate(styles) if style != record.style]

@@ -17,7 +17,7 @@ from lienzo.imaging.grids import contact_sheet
 from lienzo.imaging.writing import save_picture
 from lienzo.tasks.drawing import Artist
 
-COLOURS = "red orange yellow green blue purple pink brown grey black".split()
+COLOURS = "red yellow green blue purple pink brown grey black white".split()
 THINGS = (
     "apple,car,cat,fish,house,tree,sailing boat,flower,bird,mushroom,hat,cup,dog,guitar,star,heart,key,bus,cake,owl"
 )

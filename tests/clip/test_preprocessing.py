@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lienzo.clip.preprocessing import MEAN, STD, normalise, preprocess
+from lienzo.clip.picture_settings import CLIP_MEAN, CLIP_STD
+from lienzo.clip.preprocessing import normalise, preprocess
 from lienzo.core.errors import BadInput
 
 
@@ -20,7 +21,7 @@ def test_as_pillow(size: tuple[int, int]) -> None:
     left, top = round((new[0] - 32) / 2), round((new[1] - 32) / 2)
     expected = np.asarray(picture.crop((left, top, left + 32, top + 32)), dtype=np.float32) / 255
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    found = preprocess(images, 32)[0].permute(1, 2, 0) * torch.tensor(STD) + torch.tensor(MEAN)
+    found = preprocess(images, 32)[0].permute(1, 2, 0) * torch.tensor(CLIP_STD) + torch.tensor(CLIP_MEAN)
     # Pillow rounds to 8 bits after each of its two passes.
     assert np.abs(found.numpy() - expected).max() < 1.6 / 255
 

@@ -85,9 +85,9 @@ def test_files_that_are_gone_are_marked(catalogue: Catalogue, pictures: Path) ->
 
 
 def test_an_index_of_another_clip_is_refused_in_a_sentence(catalogue: Catalogue, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"another CLIP, none of 'mine'; .* lienzo index FOLDER --clip mine"):
+    with pytest.raises(BadInput, match=r"has no vectors of 'mine'; .* lienzo index --index '.*index' --clip mine"):
         source_of(catalogue, ColourClip(tag="other"), "mine")
-    with Catalogue.open(tmp_path / "empty", create=True) as empty, pytest.raises(BadInput, match="is empty"):
+    with Catalogue.open(tmp_path / "empty", create=True) as empty, pytest.raises(BadInput, match="has no pictures yet"):
         source_of(empty, CLIP, "colours")
 
 

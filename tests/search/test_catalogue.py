@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lienzo.core.errors import BadInput
+from lienzo.search import catalogue_changes
 from lienzo.search.catalogue import Catalogue, Entry, Filter, Refused
 from lienzo.search.catalogue_file import APPLICATION, FILE, VERSION
 
@@ -187,6 +188,23 @@ def test_nested_roots_share_nothing(catalogue: Catalogue, root: int, tmp_path: P
     found = catalogue.find(inner / "b")
     assert found is not None
     assert found.id == b
+
+
+def test_thousands_of_copies_do_not_ask_for_each_other(
+    catalogue: Catalogue, root: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{n}.png".encode() for n in range(60)]
+    for name in names:
+        (tmp_path / "pictures" / os.fsdecode(name)).touch()
+    asked: list[str] = []
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: asked.append(path) or lstat(path))
+    monkeypatch.setattr(catalogue_changes, "COPIES", 10)
+    ids = catalogue.record(TAG, DIM, [entry(root, name, b"same") for name in names], [vector(1, 0, 0, 0)] * 60)
+    assert len(set(ids)) == 60
+    assert len(asked) <= 60 * 10
+    (tmp_path / "pictures" / "3.png").unlink()
+    assert catalogue.record(TAG, DIM, [entry(root, b"new.png", b"same")], [None]) == [ids[3]]
 
 
 def test_removing_a_root(catalogue: Catalogue, root: int, tmp_path: Path) -> None:

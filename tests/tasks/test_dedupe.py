@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lienzo.clip import embedder as clips
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Note, Table
 from lienzo.tasks import index
-from lienzo.tasks.dedupe import Dedupe, Duplicates, run
+from lienzo.tasks.dedupe import By, Dedupe, Duplicates, Gathered, from_files, run
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +142,15 @@ def test_bad_input(pictures: Path) -> None:
 def test_options_of_a_clip_need_one(pictures: Path) -> None:
     with pytest.raises(BadInput, match="are for --by clip"):
         list(run(Dedupe.make(paths=(str(pictures),), by=("look",), threshold=0.5)))
+
+
+def test_thumbnails_are_kept_only_where_looks_count(pictures: Path) -> None:
+    kept: list[Gathered] = []
+
+    def gather(by: By) -> Iterator[object]:
+        kept.append((yield from from_files(Dedupe.make(paths=(str(pictures),), by=(by,)), (by,))))
+
+    for by in ("file", "look"):
+        list(gather(by))
+    assert [each.thumbs is not None for each in kept] == [False, True]
+    assert [len(each.candidates) for each in kept] == [4, 4]

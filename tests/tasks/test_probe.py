@@ -41,7 +41,7 @@ def test_it_learns_and_classify_uses_it(tmp_path: Path) -> None:
     found = figures(events)
     assert found["accuracy"].value == 1
     assert found["accuracy zero-shot"].value == found["accuracy most frequent class"].value == pytest.approx(1 / 3)
-    assert found["accuracy"].protocol == "clip=tag of judge,C=10,classes=3,train=27,n=9"
+    assert found["accuracy"].protocol == "clip=tag of j,C=10,classes=3,train=27,n=9"
     assert found["accuracy zero-shot"].interval[0] >= 0  # type: ignore[index]
     (table,) = (event for event in events if isinstance(event, Table))
     assert table.rows == (("alpha", "3", "1.000", ""), ("beta", "3", "1.000", ""), ("gamma", "3", "1.000", ""))

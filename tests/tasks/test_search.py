@@ -99,6 +99,7 @@ def test_pictures_without_a_vector_are_told(pictures: Path, tmp_path: Path) -> N
     _, events = search("red", clip="second")
     notes = [event.text for event in events if isinstance(event, Note)]
     assert "6 pictures of the index have no vector of 'second'" in notes[0]
+    assert "lienzo index --index '" in notes[0]
 
 
 def test_bad_input_is_one_sentence_and_writes_nothing(pictures: Path) -> None:

@@ -136,3 +136,24 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(BadInput, match=r"pip install 'lienzo\[hub\]'"):
         fetch("org/tiny")
+
+
+def test_a_network_that_breaks_off_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    httpx = pytest.importorskip("httpx")
+
+    def broken(*_: object, **__: object) -> str:
+        raise httpx.ReadError("cut\x1b off")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(hub.HfApi, "model_info", lambda *_, **__: ModelInfo())
+    monkeypatch.setattr(hub, "snapshot_download", broken)
+    with pytest.raises(BadInput, match=r"'org/tiny' cannot be fetched from the hub: cut.? off\."):
+        fetch("org/tiny")
+
+
+class ModelInfo:
+    class File:
+        rfilename = "model.safetensors"
+
+    siblings = (File,)

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lienzo.core.errors import BadInput
-from lienzo.core.text import printable
 from lienzo.imaging.grids import Font, font_for
+from lienzo.imaging.result_sheet import fitted, shortened
 
 SIDE = 160  # pixels of a picture's square
 _ROW, _GAP, _TEXT = 19, 10, 12  # height of a bar, space around cells, size of letters
@@ -51,7 +51,7 @@ def answer_sheet(cells: Sequence[Answered], columns: int | None = None) -> np.nd
     draw = ImageDraw.Draw(sheet)
     for index, cell in enumerate(cells):
         x, y = _GAP + index % columns * step_x, _GAP + index // columns * step_y
-        picture = _fitted(cell.picture)
+        picture = fitted(cell.picture, SIDE)
         sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + (SIDE - picture.height) // 2))
         for row, (label, share) in enumerate(cell.answers):
             colour = _BAR if row or cell.right is None else _RIGHT if cell.right else _WRONG
@@ -69,22 +69,5 @@ def _bar(
         draw.rectangle((x, y, x + length, y + _ROW - 3), fill=colour)
     percent = "" if math.isnan(share) else f"{100 * share:.0f} %"
     room = SIDE - 12 - font.getlength(percent)
-    draw.text((x + 4, y + 8), _cut(printable(label, 200), room, font), fill="black", font=font, anchor="lm")
+    draw.text((x + 4, y + 8), shortened(label, room, font), fill="black", font=font, anchor="lm")
     draw.text((x + SIDE - 4, y + 8), percent, fill="black", font=font, anchor="rm")
-
-
-def _cut(text: str, room: float, font: Font) -> str:
-    """As much of a text as fits."""
-    if font.getlength(text) <= room:
-        return text
-    while text and font.getlength(f"{text}…") > room:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
-
-
-def _fitted(picture: np.ndarray) -> Image.Image:
-    """The whole picture in a square of `SIDE`; small ones are enlarged so that one sees them."""
-    image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)

@@ -118,15 +118,16 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int
     if tile.picture is None:
         draw.text((x + SIDE // 2, y + SIDE // 2), "cannot be read", fill=_FAINT, font=font, anchor="mm")
     else:
-        picture = _fitted(tile.picture)
+        picture = fitted(tile.picture, SIDE)
         sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + (SIDE - picture.height) // 2))
     middle = y + SIDE + _PAD + _LINE // 2
     draw.text((x, middle), shortened(tile.line, SIDE, font), fill=_INK, font=font, anchor="lm")
     draw.text((x, middle + _LINE), shortened(tile.name, SIDE, font), fill=_FAINT, font=font, anchor="lm")
 
 
-def _fitted(picture: np.ndarray) -> Image.Image:
-    """The whole picture in the square. Small ones grow, so that one sees them; icons keep their hard pixels."""
+def fitted(picture: np.ndarray, side: int) -> Image.Image:
+    """The whole picture, uint8 (H, W, 3), in a square of `side`. Small ones grow, so that one sees them; icons keep
+    their hard pixels."""
     image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
     method = Image.Resampling.NEAREST if max(image.size) <= 32 else Image.Resampling.LANCZOS
-    return ImageOps.contain(image, (SIDE, SIDE), method)
+    return ImageOps.contain(image, (side, side), method)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+COPIES = 100
+"""Pictures of one content that are looked at for one that moved: of thousands of copies each would ask for each."""
 Run = Callable[..., sqlite3.Cursor]
 """Executes one statement."""
 Placed = TypeVar("Placed", "Entry", "Refused")
@@ -66,7 +68,8 @@ def settle(run: Run, entry: Entry, roots: dict[int, str]) -> int:
 def _moved(run: Run, entry: Entry, roots: dict[int, str]) -> int | None:
     """A picture of the same content whose file is no longer where it was, though its root is there."""
     new = os.path.join(roots[entry.root], os.fsdecode(entry.path))
-    for number, root, path in run("SELECT id, root, path FROM items WHERE sha256 = ? ORDER BY id", (entry.sha256,)):
+    same = run("SELECT id, root, path FROM items WHERE sha256 = ? ORDER BY id LIMIT ?", (entry.sha256, COPIES))
+    for number, root, path in same:
         old = os.path.join(roots[root], os.fsdecode(path))
         if os.path.isdir(roots[root]) and _has_left(old, new):
             return number

@@ -3,7 +3,7 @@
 One machine follows the index and writes; any number open the collection by its address and search.
 
 Tested against the client's own local mode, and for what goes over the wire against a stand-in server that records and
-answers requests; a real server keeps the same client interface, but none was at hand when this was written.
+answers requests; not against a real server, which has the same client interface.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def word_labeller(
         tuple(label.name for label in labels),
         lambda vectors: torch.from_numpy(vectors).float() @ weights,
         Calibration(temperature or own),
-        f"clip={embedder.tag},labels={len(labels)},templates={len(templates)},average={average}",
+        f"clip={embedder.tag[:8]},labels={len(labels)},templates={len(templates)},average={average}",
         least,
     )
 
@@ -162,7 +162,7 @@ def probe_labeller(embedder: Embedder, probe: Probe, temperature: float | None =
         probe.labels,
         lambda vectors: probe.logits(vectors)[None],
         Calibration(temperature or 1.0),
-        f"clip={embedder.tag},labels={len(probe.labels)},probe={probe.c:g}",
+        f"clip={embedder.tag[:8]},labels={len(probe.labels)},probe={probe.c:g}",
     )
 
 

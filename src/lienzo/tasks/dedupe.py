@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lienzo.search.duplicates import Group
 
 BATCH = 64
-TOLD = 5  # broken files that are named
 SHEET = 240  # pictures on a sheet
 By = Literal["file", "look", "clip"]
 
@@ -139,7 +138,6 @@ def check(options: Dedupe) -> None:
 def from_files(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gathered]:
     """Pictures of folders; each file is read once."""
     from lienzo.clip.embedder import DEFAULT_CLIP, open_embedder
-    from lienzo.search.answers import shown_path
     from lienzo.tasks.answers import pictures_at
     from lienzo.tasks.outputs import spare_inputs
 
@@ -147,42 +145,61 @@ def from_files(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gath
     for flag, path in (("sheet", options.sheet), ("write-list", options.write_list)):
         spare_inputs(flag, path, files)
     embedder = open_embedder(options.clip or DEFAULT_CLIP) if "clip" in by else None
-    rows: list[Candidate] = []
-    thumbs: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
-    problems: list[str] = []
-    began = time.monotonic()
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(files), BATCH):
-            part = files[start : start + BATCH]
-            whole: list[_Looked] = []
-            for path, looked in zip(part, pool.map(lambda path: _look_at(path, embedder), part)):
-                if isinstance(looked, BadPicture):
-                    problems.append(f"{shown_path(path)}: {looked}")
-                else:
-                    whole.append(looked)
-            rows += [each.candidate for each in whole]
-            thumbs += [each.thumb for each in whole]
-            if embedder is not None and whole:
-                vectors.append(embedder.pictures(np.stack([each.prepared for each in whole])))
-            yield Progress("read", start + len(part), len(files), time.monotonic() - began, "picture")
-    yield from told(problems)
-    order = sorted(range(len(rows)), key=lambda row: rows[row].rank)
+    found = yield from _looked_at(files, "look" in by, embedder)
+    looked = sorted(found.values(), key=lambda each: each.candidate.rank)
     return Gathered(
-        [rows[row] for row in order],
-        np.stack([thumbs[row] for row in order]) if "look" in by and rows else None,
-        np.concatenate(vectors)[order] if vectors else None,
+        [each.candidate for each in looked],
+        _stacked([each.thumb for each in looked]),
+        _stacked([each.vector for each in looked]),
     )
 
 
 class _Looked(NamedTuple):
     candidate: Candidate
-    thumb: np.ndarray
-    prepared: np.ndarray
+    thumb: np.ndarray | None  # uint8 (64, 64, 3)
+    vector: np.ndarray | None  # float32 (D,)
 
 
-def _look_at(path: Path, embedder: Embedder | None) -> _Looked | BadPicture:
-    """One file, read once: its digest, size, thumbnail, and picture as the CLIP wants it."""
+def _looked_at(
+    files: Sequence[Path], look: bool, embedder: Embedder | None = None
+) -> Generator[Event, None, dict[int, _Looked]]:
+    """The files that can be read, by number, with thumbnails where looks count and vectors where a CLIP is given."""
+    from lienzo.search.answers import shown_path
+    from lienzo.tasks.embedded import told
+
+    found: dict[int, _Looked] = {}
+    problems: list[str] = []
+    began = time.monotonic()
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(files), BATCH):
+            part = range(start, min(start + BATCH, len(files)))
+            squares: dict[int, np.ndarray] = {}
+            for row, read in zip(part, pool.map(lambda row: _read(files[row], look, embedder), part)):
+                if isinstance(read, BadPicture):
+                    problems.append(f"{shown_path(files[row])}: {read}")
+                    continue
+                candidate, thumb, square = read
+                found[row] = _Looked(candidate, thumb, None)
+                if square is not None:
+                    squares[row] = square
+            if embedder is not None and squares:
+                for row, vector in zip(squares, embedder.pictures(np.stack(list(squares.values())))):
+                    found[row] = found[row]._replace(vector=vector)
+            yield Progress("read", part.stop, len(files), time.monotonic() - began, "picture")
+    yield from told(problems, len(files))
+    return found
+
+
+def _stacked(rows: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Rows as one array; None where there are none, or some lack theirs."""
+    there = [row for row in rows if row is not None]
+    return np.stack(there) if there and len(there) == len(rows) else None
+
+
+def _read(
+    path: Path, look: bool, embedder: Embedder | None
+) -> tuple[Candidate, np.ndarray | None, np.ndarray | None] | BadPicture:
+    """One file, read once: its digest and size, its thumbnail, and the square that the CLIP reads."""
     from PIL import Image
 
     from lienzo.imaging.reading import Limits, open_picture, read_bytes
@@ -194,16 +211,11 @@ def _look_at(path: Path, embedder: Embedder | None) -> _Looked | BadPicture:
     except BadPicture as error:
         return error
     candidate = Candidate(path, hashlib.sha256(data).hexdigest(), len(data), *picture.size)
-    thumb = np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BOX if min(picture.size) >= THUMB else None))
-    prepared = embedder.prepare(picture) if embedder is not None else thumb
-    return _Looked(candidate, thumb, prepared)
-
-
-def told(problems: Sequence[str]) -> Iterator[Note]:
-    """Notes about files that were left out."""
-    yield from (Note(problem, "warning") for problem in problems[:TOLD])
-    if len(problems) > TOLD:
-        yield Note(f"{len(problems)} pictures cannot be read and were left out.", "warning")
+    thumb = None
+    if look:
+        method = Image.Resampling.BOX if min(picture.size) >= THUMB else Image.Resampling.BICUBIC
+        thumb = np.asarray(picture.resize((THUMB, THUMB), method))
+    return candidate, thumb, embedder.prepare(picture) if embedder is not None else None
 
 
 def from_index(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gathered]:
@@ -234,36 +246,12 @@ def from_index(options: Dedupe, by: Sequence[By]) -> Generator[Event, None, Gath
     rows.sort(key=lambda row: row[0].rank)
     thumbs = None
     if "look" in by:
-        rows, thumbs = yield from _with_looks(rows)
+        found = yield from _looked_at([candidate.path for candidate, _ in rows], look=True)
+        rows, thumbs = [rows[row] for row in found], _stacked([each.thumb for each in found.values()])
     # A picture without a vector gets zeros, which are like nothing.
     empty = np.zeros(len(next(iter(vectors.values()))) if vectors else 0, np.float32)
     stacked = np.stack([empty if vector is None else vector for _, vector in rows]) if vectors and rows else None
     return Gathered([candidate for candidate, _ in rows], thumbs, stacked)
-
-
-_Row = tuple[Candidate, np.ndarray | None]
-
-
-def _with_looks(rows: list[_Row]) -> Generator[Event, None, tuple[list[_Row], np.ndarray | None]]:
-    """The pictures that can be read, and their thumbnails."""
-    from lienzo.search.answers import shown_path
-
-    kept: list[_Row] = []
-    thumbs: list[np.ndarray] = []
-    problems: list[str] = []
-    began = time.monotonic()
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            for row, looked in zip(part, pool.map(lambda row: _look_at(row[0].path, None), part)):
-                if isinstance(looked, BadPicture):
-                    problems.append(f"{shown_path(row[0].path)}: {looked}")
-                else:
-                    kept.append(row)
-                    thumbs.append(looked.thumb)
-            yield Progress("read", start + len(part), len(rows), time.monotonic() - began, "picture")
-    yield from told(problems)
-    return kept, np.stack(thumbs) if thumbs else None
 
 
 def shown(options: Dedupe, candidates: Sequence[Candidate], groups: Sequence[Group]) -> Iterator[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -69,10 +69,15 @@ def embed_pictures(
             if whole:
                 parts.append(embedder.pictures(np.stack(whole)))
             yield Progress(stage, rows.stop, len(names), time.monotonic() - began, "picture")
-    yield from (Note(problem, "warning") for problem in problems[:TOLD])
-    if len(problems) > TOLD:
-        yield Note(f"{len(problems)} of {len(names)} pictures cannot be read and were left out.", "warning")
+    yield from told(problems, len(names))
     if not parts:
         reason = f" ({problems[0]})" if problems else ""
         raise BadInput(f"None of the {len(names)} pictures can be read{reason}")
     return Vectors(np.concatenate(parts), kept)
+
+
+def told(problems: Sequence[str], total: int) -> Iterator[Note]:
+    """Notes about the first pictures that cannot be read, and about how many of `total` there are."""
+    yield from (Note(problem, "warning") for problem in problems[:TOLD])
+    if len(problems) > TOLD:
+        yield Note(f"{len(problems)} of {total} pictures cannot be read and were left out.", "warning")

@@ -130,15 +130,23 @@ def status(options: IndexStatus) -> Iterator[Event]:
             )
             for root in catalogue.roots()
         )
-        yield Table("Folders", ("folder", "pictures", "there", "passed over", "hidden files"), rows)
-        count = catalogue.count()
+        yield Table("Folders", ("folder", "pictures", "there", "excluded", "hidden files"), rows)
+        count, names = catalogue.count(), bundled_tags()
         models = tuple(
-            (printable(tag), str(number), str(count - number)) for tag, number in sorted(catalogue.tags().items())
+            (names.get(tag, printable(tag)), str(number), str(count - number))
+            for tag, number in sorted(catalogue.tags().items())
         )
-        yield Table("Models", ("model", "vectors", "missing"), models)
+        yield Table("CLIPs", ("CLIP", "vectors", "missing"), models)
         broken = tuple((printable(str(file.path)), printable(file.reason)) for file in catalogue.broken())
         if broken:
             yield Table("Cannot be read", ("file", "why"), broken)
+
+
+def bundled_tags() -> dict[str, str]:
+    """The names of the bundled CLIPs by their tags."""
+    from lienzo.clip.embedder import open_embedder
+
+    return {open_embedder(name, towers="text").tag: name for name in ("judge", "guide")}
 
 
 def remove(options: RemoveFolder) -> Iterator[Event]:

@@ -1,12 +1,29 @@
-"""What a verb checks about the files it is to write, before the work rather than after it."""
+"""Files that verbs write: what is checked about them before the work, and the sheet of results that several write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from lienzo.core.errors import BadInput
+from lienzo.core.events import Note
 from lienzo.core.text import printable
+
+SHEET = 200  # pictures on a sheet
+
+
+class Placed(Protocol):
+    """A picture of a result: its place from 1, its score, its file."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def path(self) -> str: ...
 
 
 def check_output(flag: str, path: Path | None, *, picture: bool = False) -> None:
@@ -49,3 +66,18 @@ def spare_inputs(flag: str, path: Path | None, inputs: Iterable[Path]) -> None:
             continue
         if (status.st_dev, status.st_ino) == same:
             raise BadInput(f"--{flag} '{printable(str(path), 200)}' is one of the pictures; choose another name.")
+
+
+def write_results(path: Path, title: str, results: Sequence[Placed]) -> Iterator[Note]:
+    """A sheet of thumbnails of the first results, with rank, score and name, and a Note with its file."""
+    from lienzo.imaging.result_sheet import Section, Tile, load_thumbnail, result_sheet
+    from lienzo.imaging.writing import save_picture
+    from lienzo.search.answers import shown_path
+
+    tiles = [
+        Tile(load_thumbnail(each.path), f"{each.rank}.  {each.score:.3f}", shown_path(Path(each.path).name))
+        for each in results[:SHEET]
+    ]
+    save_picture(result_sheet([Section(title, tiles)]), path, exist_ok=True)
+    more = f"; it shows the first {SHEET} of {len(results)}" if len(results) > SHEET else ""
+    yield Note(f"The sheet is {printable(str(path))}{more}.")

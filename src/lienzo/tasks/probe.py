@@ -249,7 +249,7 @@ def measured(
         "accuracy zero-shot": (torch.from_numpy(test.vectors).float() @ weights[0]).argmax(1).numpy(),
         "accuracy most frequent class": np.full(len(test), frequent),
     }
-    protocol = f"clip={embedder.tag},C={probe.c:g},classes={len(probe.labels)},train={len(train)},n={len(test)}"
+    protocol = f"clip={embedder.tag[:8]},C={probe.c:g},classes={len(probe.labels)},train={len(train)},n={len(test)}"
     for name, answer in answers.items():
         yield share_of(name, (answer == test.target).tolist(), protocol)
 

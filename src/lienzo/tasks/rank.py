@@ -17,8 +17,6 @@ from lienzo.core.files import replacing
 from lienzo.core.options import Options
 from lienzo.core.text import printable
 
-SHEET = 200  # pictures on a sheet
-
 
 class Rank(Options):
     """Order pictures by how well they fit a sentence, best first.
@@ -68,7 +66,7 @@ def run(options: Rank) -> Iterator[Event | Ranked]:
     """
     from lienzo.clip.embedder import DEFAULT_CLIP
     from lienzo.tasks.answers import pictures_at
-    from lienzo.tasks.outputs import spare_inputs
+    from lienzo.tasks.outputs import spare_inputs, write_results
 
     check(options)
     files = [found.path for found in (yield from pictures_at(options.paths))]
@@ -80,7 +78,7 @@ def run(options: Rank) -> Iterator[Event | Ranked]:
     yield from shown
     yield table(options.prompt, clips, shown)
     if options.sheet is not None:
-        yield from write_sheet(options.sheet, options.prompt, shown)
+        yield from write_results(options.sheet, options.prompt, shown)
     if options.copy_best is not None:
         copy_whole(Path(ranking[0].path), options.copy_best)
         yield Note(f"The best picture is copied to {printable(str(options.copy_best))}.")
@@ -175,21 +173,6 @@ def table(prompt: str, clips: Sequence[str], ranking: Sequence[Ranked]) -> Table
         for each in ranking
     )
     return Table(printable(prompt, 200), ("rank", "score", *map(printable, several), "picture"), rows)
-
-
-def write_sheet(path: Path, prompt: str, ranking: Sequence[Ranked]) -> Iterator[Event]:
-    """Thumbnails with rank, score and name."""
-    from lienzo.imaging.result_sheet import Section, Tile, load_thumbnail, result_sheet
-    from lienzo.imaging.writing import save_picture
-    from lienzo.search.answers import shown_path
-
-    tiles = [
-        Tile(load_thumbnail(each.path), f"{each.rank}.  {each.score:.3f}", shown_path(Path(each.path).name))
-        for each in ranking[:SHEET]
-    ]
-    save_picture(result_sheet([Section(prompt, tiles)]), path, exist_ok=True)
-    more = f"; it shows the first {SHEET} of {len(ranking)}" if len(ranking) > SHEET else ""
-    yield Note(f"The sheet is {printable(str(path))}{more}.")
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lienzo.search.query import Term
 
 CAPTION = 60  # letters of a caption in the table
-SHEET = 200  # pictures on a sheet
 
 
 class Search(Options):
@@ -69,7 +68,7 @@ def run(options: Search) -> Iterator[Event | Match]:
     from lienzo.search.catalogue import Catalogue
     from lienzo.search.filters import parse_filter
     from lienzo.tasks.index import folder_of
-    from lienzo.tasks.outputs import check_output, spare_inputs
+    from lienzo.tasks.outputs import check_output, spare_inputs, write_results
 
     terms = terms_of(options)
     condition = parse_filter(options.filter) if options.filter.strip() else None
@@ -98,7 +97,11 @@ def run(options: Search) -> Iterator[Event | Match]:
     yield table(title, matches)
     yield from notes(matches)
     if options.sheet is not None:
-        yield from write_sheet(options.sheet, title, matches)
+        there = [match for match in matches if not match.missing]
+        if there:
+            yield from write_results(options.sheet, title, there)
+        else:
+            yield Note("All files are gone, so that there is no sheet.", "warning")
 
 
 def terms_of(options: Search) -> tuple[Term, ...]:
@@ -128,7 +131,7 @@ def incomplete(catalogue: Catalogue, vectors: int, clip: str) -> Note | None:
         return None
     return Note(
         f"{missing} pictures of the index have no vector of '{printable(clip, 100)}' and cannot be found; "
-        f"add them with: lienzo index --clip {printable(clip, 100)}",
+        f"add them with: lienzo index --index '{printable(str(catalogue.folder), 200)}' --clip {printable(clip, 100)}",
         "warning",
     )
 
@@ -170,22 +173,3 @@ def notes(matches: Sequence[Match]) -> Iterator[Note]:
     if missing:
         are = "file is" if missing == 1 else "files are"
         yield Note(f"{missing} {are} no longer there; lienzo index brings the index up to date.", "warning")
-
-
-def write_sheet(path: Path, title: str, matches: Sequence[Match]) -> Iterator[Event]:
-    """Thumbnails of the matches whose files are there, with rank, score and name."""
-    from lienzo.imaging.result_sheet import Section, Tile, load_thumbnail, result_sheet
-    from lienzo.imaging.writing import save_picture
-    from lienzo.search.answers import shown_path
-
-    there = [match for match in matches if not match.missing]
-    if not there:
-        yield Note("All files are gone, so that there is no sheet.", "warning")
-        return
-    tiles = [
-        Tile(load_thumbnail(match.path), f"{match.rank}.  {match.score:.3f}", shown_path(Path(match.path).name))
-        for match in there[:SHEET]
-    ]
-    save_picture(result_sheet([Section(title, tiles)]), path, exist_ok=True)
-    more = f"; it shows the first {SHEET} of {len(there)}" if len(there) > SHEET else ""
-    yield Note(f"The sheet is {printable(str(path))}{more}.")

@@ -80,7 +80,8 @@ def test_index_status_remove(pictures: Path, home: Path, free: list[tuple[object
         assert any(catalogue.cache("free").rglob("*")), "the next search finds its cache"
     shown = tables(list(run(IndexStatus.make())))
     assert shown["Folders"].rows == ((str(pictures), "4", "yes", "", "no"),)
-    assert shown["CLIPs"].rows == (("free", "4", "0"),)
+    assert shown["CLIPs"].rows[0][0] in ("judge", "guide"), "both are the free one here"
+    assert shown["CLIPs"].rows[0][1:] == ("4", "0")
     ((name, why),) = shown["Cannot be read"].rows
     assert name == f"{pictures}/bad[31m .png"
     assert why.startswith("The picture is not a picture that Lienzo knows")

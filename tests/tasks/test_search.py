@@ -138,3 +138,11 @@ assert "torch" not in sys.modules
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["rank"] for event in events if event["event"] == "match"] == [1, 2, 3]
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_a_store_without_address_refuses_one_and_a_silent_server_is_named(pictures: Path) -> None:
+    with pytest.raises(BadInput, match="The store 'exact' has no option 'address'"):
+        search("red", store="exact", address="http://localhost:1")
+    pytest.importorskip("qdrant_client")
+    with pytest.raises(BadInput, match="The Qdrant server at http://localhost:1 did not do what it was asked"):
+        search("red", store="qdrant", address="http://localhost:1")

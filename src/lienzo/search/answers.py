@@ -58,15 +58,22 @@ def source_of(catalogue: Catalogue, embedder: Embedder, clip: str) -> CatalogueS
     return catalogue.source(embedder.tag, embedder.dim)
 
 
-def store_of(catalogue: Catalogue, source: CatalogueSource, name: str = "auto") -> Follower:
+def store_of(
+    catalogue: Catalogue, source: CatalogueSource, name: str = "auto", address: str | None = None
+) -> Follower:
     """The store that finds the nearest vectors; what it caches lies in the index, a folder for each model.
 
     Args:
         catalogue: the index.
         source: vectors of one model.
         name: a row of `STORES`, or ``auto``.
+        address: of a server or a shared place, for the stores that have one.
+
+    Raises:
+        BadInput: there is no such store, it takes no address, or it does not answer.
     """
-    return open_follower(name, source, catalogue.cache(source.tag))
+    options = None if address is None else {"address": address}
+    return open_follower(name, source, catalogue.cache(source.tag), options)
 
 
 def vector_of(catalogue: Catalogue, embedder: Embedder, terms: Sequence[Term]) -> np.ndarray:

@@ -159,4 +159,5 @@ class QdrantStore(DatabaseStore):
             return ask()
         except (ApiException, OSError, RuntimeError) as error:
             reason = printable(str(error), 200).rstrip(".")
-            raise BadInput(f"The Qdrant server did not do what it was asked: {reason}.") from error
+            where = printable(self.address, 100)
+            raise BadInput(f"The Qdrant server at {where} did not do what it was asked: {reason}.") from error

@@ -50,6 +50,8 @@ class Search(Options):
     """Folder of the index; default: `index` in your Lienzo folder."""
     store: str = "auto"
     """Where vectors are looked up: exact, ann, lancedb, qdrant; auto is exact, and ann above 300,000 pictures."""
+    address: str | None = None
+    """Where the vectors of --store qdrant or lancedb are: http://host:6333 of a server, or a shared folder or bucket."""
     sheet: Path | None = None
     """Picture file (.png) for a sheet of thumbnails."""
 
@@ -82,7 +84,7 @@ def run(options: Search) -> Iterator[Event | Match]:
         allowed = None if condition is None else catalogue.ids(condition)
         matches = find_matches(
             catalogue,
-            store_of(catalogue, source, options.store),
+            store_of(catalogue, source, options.store, options.address),
             vector_of(catalogue, embedder, terms),
             options.count,
             allowed=allowed,

@@ -11,7 +11,8 @@ HEAD = """# The bundled models
 
 One self-describing safetensors file each, trained by `lienzo train bundled` from the corpus of `lienzo data build art`,
 on permissively licensed pictures only. `lienzo models show NAME` prints the card below; `lienzo models verify` checks
-that a file is what its card was written for. This page is written by `python docs/make_models.py`.
+that a file is what its card was written for. This page is written by `python docs/make_models.py`. Where a judge
+gave a figure, it is the judge that came with Lienzo when the model was trained; the README has the present one's.
 
 """
 

@@ -58,9 +58,7 @@ def source_of(catalogue: Catalogue, embedder: Embedder, clip: str) -> CatalogueS
     return catalogue.source(embedder.tag, embedder.dim)
 
 
-def store_of(
-    catalogue: Catalogue, source: CatalogueSource, name: str = "auto", address: str | None = None
-) -> Follower:
+def store_of(catalogue: Catalogue, source: CatalogueSource, name: str = "auto", address: str | None = None) -> Follower:
     """The store that finds the nearest vectors; what it caches lies in the index, a folder for each model.
 
     Args:

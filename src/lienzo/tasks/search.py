@@ -51,7 +51,7 @@ class Search(Options):
     store: str = "auto"
     """Where vectors are looked up: exact, ann, lancedb, qdrant; auto is exact, and ann above 300,000 pictures."""
     address: str | None = None
-    """Where the vectors of --store qdrant or lancedb are: http://host:6333 of a server, or a shared folder or bucket."""
+    """Where the vectors of --store qdrant or lancedb are: http://host:6333 of a server, a shared folder or bucket."""
     sheet: Path | None = None
     """Picture file (.png) for a sheet of thumbnails."""
 

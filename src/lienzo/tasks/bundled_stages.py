@@ -324,7 +324,7 @@ STAGES: dict[str, Stage] = {
         "read up to 24 words; word order counts for little.",
     ),
     "judge": _clip_stage("judge", judge, 215_040, 11, "96 px."),
-    "guide": _clip_stage("guide", guide, 280_064, 23, "64 px, told how noisy a picture is."),
+    "guide": _clip_stage("guide", guide, 200_192, 23, "64 px, told how noisy a picture is."),
     "painter": Stage(
         painter,
         Training(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lienzo.clip.transformer import Attention, QuickGELU, TextTower
+from lienzo.clip.transformer import Attention, Block, QuickGELU, TextTower
 from lienzo.core.errors import BadInput
 
 
@@ -67,3 +67,9 @@ def test_bad_input() -> None:
         tower().text_states(torch.zeros(1, 2, dtype=torch.long), skip=4)
     with pytest.raises(BadInput, match="3 heads"):
         tower(heads=3)
+
+
+def test_the_first_place_alone_is_what_the_whole_block_gives_it() -> None:
+    torch.manual_seed(0)
+    block, x = Block(16, 4, 64, quick_gelu=True, causal=False), torch.randn(3, 7, 16)
+    torch.testing.assert_close(block.first(x), block(x)[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -89,7 +90,29 @@ class Dying(Line):
         return super().batch(start, generator)
 
 
-KINDS = {"line": Line, "remembering": Remembering, "exploding": Exploding, "dying": Dying}
+def threads_of_the_group() -> list[str]:
+    """Names of this process's threads that torch started for a process group (Linux)."""
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
+
+
+class Leaving(Line):
+    """Writes down which threads of the group there were in a step and are left once all that runs at the end has."""
+
+    def __init__(self, folder: str, fails: bool = False):
+        super().__init__()
+        self.fails, self.during = fails, [""]
+        note = Path(folder) / f"threads{os.environ['RANK']}.json"
+        atexit.register(lambda: note.write_text(json.dumps([self.during, threads_of_the_group()])))  # before the group
+
+    def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.during = threads_of_the_group()
+        if self.fails:
+            raise ArithmeticError
+        return super().step(model, batch)
+
+
+KINDS = {"line": Line, "remembering": Remembering, "exploding": Exploding, "dying": Dying, "leaving": Leaving}
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -159,6 +159,29 @@ def test_two_machines_without_a_shared_disk(tmp_path: Path) -> None:
     assert same(weights(whole), weights(tmp_path / "machine0"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed there")
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path, fails: bool) -> None:
+    """One that still had tensors to let go of when the interpreter ended would abort the process; even after an error,
+    whose traceback holds the network."""
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    options = {"recipe": {"folder": str(tmp_path), "fails": fails}, "plan": {"images": 80}}
+    pair = [
+        subprocess.Popen(
+            command(tmp_path / f"machine{rank}", "leaving", **options),
+            env={**ENVIRONMENT, **meet, "RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=240) for process in pair] == [int(fails)] * 2
+    for rank in (0, 1):
+        during, left = json.loads((tmp_path / f"threads{rank}.json").read_text())
+        assert during, "gloo works in threads of its own"
+        assert left == []
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

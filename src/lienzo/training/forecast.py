@@ -35,22 +35,42 @@ class Forecast:
 
 
 def forecast(recipe: Recipe, plan: Training) -> Forecast:
-    """Measure one step of a few items on the CPU (or CUDA) and scale it to the plan; the recipe is left as it was."""
+    """Measure steps of a few items on the CPU (or CUDA) and scale them to the plan; the recipe is left as it was.
+
+    Bytes that do not grow with the items, such as weights that a LoRA has changed, are told apart by a step of fewer
+    items. Of a recipe with a `chunk`, the activations of one chunk are held and of each item what lies outside it.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = fresh(recipe, plan).to(device).train()
     if plan.checkpointing:
         recompute_blocks(model)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     numbers, trained = sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns)
-    whole = recipe.batch_size
-    recipe.batch_size = min(PROBE, whole)
-    try:
+    whole, chunk = recipe.batch_size, getattr(recipe, "chunk", None)
+    few = min(PROBE, whole)
+
+    def held(items: int, at_once: int, chunked: int | None = None) -> tuple[float, float]:
+        """Bytes for `at_once` items, by two steps, and seconds for `items`."""
+        if chunk is not None:
+            recipe.chunk = chunked  # type: ignore[attr-defined]
+        recipe.batch_size = few
         kept, seconds = _probe(recipe, plan, model, device)
-        share = whole / recipe.batch_size
+        recipe.batch_size = max(few // 2, 1)
+        less = kept if few == 1 else _probe(recipe, plan, model, device)[0]
+        each = kept if few == 1 else (kept - less) / (few - few // 2)
+        return kept + each * (at_once - few), seconds * items / few
+
+    try:
+        kept, seconds = held(whole, whole if chunk is None else min(chunk, whole))
+        if chunk is not None and chunk < whole:
+            outside, seconds = held(whole, whole, 1)
+            kept += outside
     finally:
         recipe.batch_size = whole
+        if chunk is not None:
+            recipe.chunk = chunk  # type: ignore[attr-defined]
     weights = 4 * (numbers * (1 + len(plan.ema_half_lives)) + 3 * trained)
-    return Forecast(numbers, trained, weights, round(kept * share), seconds * share * plan.images / whole)
+    return Forecast(numbers, trained, weights, max(round(kept), 0), seconds * plan.images / whole)
 
 
 def _probe(recipe: Recipe, plan: Training, model: nn.Module, device: torch.device) -> tuple[int, float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
-from torch import Tensor
+from torch import Tensor, nn
 
 from lienzo.core.errors import BadInput
 
@@ -28,12 +30,35 @@ class Processes:
     """
 
     def __init__(self) -> None:
+        if torch.distributed.is_available():
+            # Its functions keep the group there is when they are defined as a default argument, for ever, and wrapping
+            # a network imports it: defined before there is a group, they keep none, and `_leave` can end its threads.
+            import_module("torch.distributed.nn")
         there = torch.cuda.is_available() or torch.backends.mps.is_available()
         self.accelerator = Accelerator(cpu=not there)
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         if self.count > 1:
-            atexit.register(PartialState().destroy_process_group)
+            atexit.register(self._leave)
+        self._wrapped: nn.Module | None = None
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network on this process's device; with several processes, one that sums its gradients over them."""
+        wrapped = self.accelerator.prepare_model(network)
+        self._wrapped = wrapped if wrapped is not network else None
+        return wrapped
+
+    def _leave(self) -> None:
+        """End the group and its threads while Python is still whole.
+
+        A thread of gloo that lets go of the last tensors of a sum needs Python's lock. Once the interpreter ends it is
+        not given the lock any more but unwound, in a destructor, which aborts the process. The threads end with the
+        group's last owner; one that wraps the network may live on in a traceback.
+        """
+        if self._wrapped is not None:
+            vars(self._wrapped).update(dict.fromkeys(("logger", "reducer", "process_group")))
+        gc.collect()
+        PartialState().destroy_process_group()
 
     def part(self) -> None:
         """Wait for the others at the end of a run: one that leaves early would take its open connections along."""

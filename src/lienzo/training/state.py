@@ -55,7 +55,7 @@ class Run:
         self.optimizer = make_optimizer(self.network, plan)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "fp16")
         self.images_seen = 0
-        self.model = self.processes.accelerator.prepare_model(self.network)
+        self.model = self.processes.wrap(self.network)
         self.items = recipe.batch_size * plan.accumulate * self.processes.count  # of one optimiser step
         self.batches = self._batches()
 

@@ -119,3 +119,31 @@ def test_text_that_begins_with_a_minus() -> None:
     assert parsed(Paint, "--many=-red one", "--", "-fox + dog")[0] == Paint(subject="-fox + dog", many=("-red one",))
     with pytest.raises(BadInput, match=r"Did you mean --many\?$"):
         parsed(Paint, "fox", "--mony", "a")
+
+
+class Sift(Options):
+    """Sift."""
+
+    words: str | None = Field(None, json_schema_extra={"positional": True})
+    """What."""
+    filter: str = ""
+    """Words."""
+    count: int = Field(3, json_schema_extra={"short": "-k"})
+    """How many."""
+
+
+@pytest.mark.parametrize(
+    "given", [["--filter", "-dog"], ["--filter=-dog"], ["cat", "--filter", "-dog", "--count", "4"]]
+)
+def test_a_text_may_begin_with_a_minus(given: list[str]) -> None:
+    assert parsed(Sift, *given)[0].filter == "-dog"
+
+
+@pytest.mark.parametrize("given", [["--filter", "--count", "4"], ["--filter", "-k", "4"], ["--filter", "--count=4"]])
+def test_an_option_is_no_text(given: list[str]) -> None:
+    with pytest.raises(BadInput, match="filter"):
+        parsed(Sift, *given)
+
+
+def test_after_two_minuses_nothing_is_joined() -> None:
+    assert parsed(Sift, "--filter", "a", "--", "--filter")[0].words == "--filter"

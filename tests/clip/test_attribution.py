@@ -13,6 +13,7 @@ from lienzo.clip.attribution import attention_maps, compact_layer, gradient_maps
 from lienzo.clip.compact import CompactClip
 from lienzo.clip.embedder import DEFAULT_CLIP, open_embedder
 from lienzo.clip.model import CLIP
+from lienzo.clip.preprocessing import CLIP_MEAN, CLIP_STD, normalise
 from lienzo.core.errors import BadInput
 
 VIT = {"vision_layers": 3, "vision_width": 64, "vision_patch_size": 8, "image_resolution": 32, "vision_heads": 4}
@@ -151,3 +152,15 @@ def test_compact_towers_use_a_fine_stage(tower: str) -> None:
 def test_an_unknown_tower_is_told() -> None:
     with pytest.raises(BadInput, match="--method occlusion"):
         gradient_maps(nn.Linear(2, 2), torch.rand(1, 3, 8, 8), torch.randn(1, 2))
+
+
+@pytest.mark.parametrize("vision", [VIT, RESNET])
+def test_another_normalisation_changes_the_map_as_it_changes_the_picture(vision: dict) -> None:
+    torch.manual_seed(0)
+    model, side = tiny(vision), vision["image_resolution"]
+    picture, directions, half = torch.rand(1, 3, side, side), torch.randn(6, 12), (0.5, 0.5, 0.5)
+    means, deviations = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    same = normalise(picture, half, half) * deviations + means
+    wanted = gradient_maps(model, same, directions)[0]
+    assert torch.allclose(gradient_maps(model, picture, directions, half, half)[0], wanted, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(gradient_maps(model, picture, directions)[0], wanted, rtol=1e-2)

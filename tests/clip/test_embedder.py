@@ -198,3 +198,21 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="reads 50 token ids where OpenAI's tokenizer gives 49408"):
         open_embedder(str(other))
     assert open_embedder(str(other), towers="image").dim == 16
+
+
+def test_a_card_changes_no_tag_and_a_weight_does(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    save_tiny_models(tmp_path / "home")
+    path = tmp_path / "home/models/judge.safetensors"
+    first = open_embedder(DEFAULT_CLIP, towers="text")
+    with safe_open(path, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, path, {**metadata, "note": "another card"})
+    second = open_embedder(DEFAULT_CLIP, towers="text")
+    assert second.tag == first.tag
+    assert second.former != first.former
+    next(iter(tensors.values())).view(-1)[0] += 1
+    save_file(tensors, path, metadata)
+    assert open_embedder(DEFAULT_CLIP, towers="text").tag != first.tag

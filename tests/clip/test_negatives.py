@@ -88,11 +88,13 @@ def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
         if what == "apart":
             assert two["loss"].sum() < one["loss"].sum() - 0.2, "fewer wrong answers to choose from"
             continue
-        torch.testing.assert_close(two["loss"], one["loss"], rtol=1e-5, atol=1e-6, msg=what)
+        torch.testing.assert_close(two["loss"], one["loss"], rtol=1e-4, atol=1e-6, msg=what)
         for name, gradient in one["gradients"].items():
             # Without gradients between processes each has its share; the average of two shares is half.
             expected = gradient / 2 if what == "approximate" and name != "logit_scale" else gradient
-            torch.testing.assert_close(two["gradients"][name], expected, rtol=1e-4, atol=1e-6, msg=f"{what}: {name}")
+            # Sums taken in another order differ by a share of what is summed, not of the number that is left of it.
+            most = 1e-6 + 2e-4 * expected.abs().max().item()
+            torch.testing.assert_close(two["gradients"][name], expected, rtol=0, atol=most, msg=f"{what}: {name}")
 
 
 def test_alone_nothing_is_gathered() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,3 +247,17 @@ def test_export_must_know_which_model(tmp_path: Path, pictures: Path, index: Pat
     with pytest.raises(BadInput, match="2 models"):
         note(run(ExportIndex(out=tmp_path / "out", index=index)))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is swept there")
+def test_what_a_killed_export_left_is_swept(tmp_path: Path) -> None:
+    writing = (
+        "import os, sys; from pathlib import Path; from lienzo.search.exchange import LayoutWriter\n"
+        "LayoutWriter(Path(sys.argv[1]), 4).__enter__(); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", writing, str(tmp_path / "killed")], check=False)
+    (tmp_path / ".mine.part").mkdir()
+    assert len(list(tmp_path.glob(".*.part"))) == 2
+    with LayoutWriter(tmp_path / "one", DIM), LayoutWriter(tmp_path / "two", DIM):
+        assert len(list(tmp_path.glob(".*.part"))) == 3, "two at work, and one that is not ours"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.part", "one", "two"]

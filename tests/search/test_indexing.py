@@ -321,6 +321,18 @@ def test_two_models_side_by_side(bench: Bench) -> None:
         list(index_folders(bench.catalogue, second, [bench.folder]))
 
 
+def test_a_tag_of_an_older_version_is_taken_over(bench: Bench) -> None:
+    bench.put("a.png", 1)
+    bench.run()
+    newer = FreeEmbedder()
+    newer.tag, newer.former = "newer", (TAG,)  # type: ignore[attr-defined]
+    assert bench.catalogue.tag_of(newer) == TAG
+    list(index_folders(bench.catalogue, newer, [bench.folder]))
+    assert newer.seen == 0, "nothing is embedded again"
+    assert bench.catalogue.tags() == {"newer": 1}
+    assert bench.catalogue.tag_of(newer) == "newer"
+
+
 def test_progress_counts_what_is_on_the_disk(bench: Bench) -> None:
     for number in range(10):
         bench.put(f"{number}.png", number)

@@ -123,10 +123,30 @@ def build_app(name: str, line: str, options: type[Options], then: Callable[[Opti
     return app
 
 
+def _joined(app: App, arguments: list[str]) -> list[str]:
+    """`--filter -x` as `--filter=-x` where the option takes one text and `-x` is no option, which only then is its
+    value."""
+    options = list(app.assemble_argument_collection())
+    known = {name for option in options for name in option.names} | {*app.help_flags, "--"}
+    texts = {
+        name for option in options if option.hint in (str, str | None) for name in option.names if name.startswith("--")
+    }
+    joined: list[str] = []
+    for place, given in enumerate(arguments):
+        if given == "--":
+            return [*joined, *arguments[place:]]
+        value = given.startswith("-") and given.partition("=")[0] not in known
+        if value and joined and joined[-1] in texts:
+            joined[-1] += f"={given}"
+        else:
+            joined.append(given)
+    return joined
+
+
 def parse_and_run(app: App, arguments: list[str]) -> int:
     """Run the app; a wrong flag or value becomes one `BadInput` sentence."""
     try:
-        result = app(arguments, exit_on_error=False, print_error=False)
+        result = app(_joined(app, arguments), exit_on_error=False, print_error=False)
     except UnusedCliTokensError as error:
         stray = " ".join(error.unused_tokens or ())
         raise BadInput(f"There is no place for '{stray}'; put a sentence in quotes.") from error

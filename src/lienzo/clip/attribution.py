@@ -11,7 +11,7 @@ from another's ("apple rather than car").
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from lienzo.clip.compact import CompactClip
 from lienzo.clip.model import CLIP
-from lienzo.clip.preprocessing import normalise
+from lienzo.clip.preprocessing import CLIP_MEAN, CLIP_STD, normalise
 from lienzo.clip.resnet import ModifiedResNet
 from lienzo.clip.transformer import Attention, VisionTransformer
 from lienzo.core.errors import BadInput
@@ -154,21 +154,29 @@ def hires_cam(encode: Callable[[Tensor], Tensor], layer: nn.Module, image: Tenso
     return torch.stack(maps)
 
 
-def gradient_maps(model: nn.Module, picture: Tensor, directions: Tensor) -> tuple[Tensor, str]:
+def gradient_maps(
+    model: nn.Module,
+    picture: Tensor,
+    directions: Tensor,
+    mean: Sequence[float] = CLIP_MEAN,
+    std: Sequence[float] = CLIP_STD,
+) -> tuple[Tensor, str]:
     """The maps of the method that fits a CLIP's picture tower, (P, h, w), and the method's name.
 
     Args:
         model: a `CLIP` or `CompactClip`.
         picture: (1, 3, S, S) in [0, 1], at the tower's own size.
         directions: (P, D).
+        mean, std: of the channels, as a `CLIP` was trained with; a `CompactClip` has its own.
 
     Raises:
         BadInput: the network is neither; occlusion explains any CLIP.
     """
     if isinstance(model, CLIP) and isinstance(model.visual, VisionTransformer):
-        return attention_maps(model.visual, normalise(picture), directions), "attention"
+        return attention_maps(model.visual, normalise(picture, mean, std), directions), "attention"
     if isinstance(model, CLIP) and isinstance(model.visual, ModifiedResNet):
-        return hires_cam(model.encode_image, model.visual.layer4, normalise(picture), directions), "cam"  # type: ignore[arg-type]
+        image = normalise(picture, mean, std)
+        return hires_cam(model.encode_image, model.visual.layer4, image, directions), "cam"  # type: ignore[arg-type]
     if isinstance(model, CompactClip):
         return hires_cam(model.encode_image, compact_layer(model), picture, directions), "cam"
     raise BadInput("This CLIP's tower is of a kind that gradients do not explain here; choose --method occlusion.")

@@ -17,7 +17,7 @@ from lienzo.clip.numpy_text import NumpyText
 from lienzo.clip.picture_input import PictureInput
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.weights.arrays import Arrays
-from lienzo.weights.places import resolve, sha256
+from lienzo.weights.places import resolve, sha256, weights_digest
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,8 @@ class Embedder(Protocol):
     """A CLIP as `open_embedder` gives it.
 
     Attributes:
-        tag: names weights and preprocessing; vectors of different tags cannot be compared.
+        tag: names weights and preprocessing; vectors of different tags cannot be compared, but for those in `former`.
+        former: tags that the same CLIP had in older versions of Lienzo.
         dim: length D of the vectors.
         size: side in pixels of the square that the picture tower reads.
         scale: what the network multiplies cosines by before a softmax, or a sigmoid.
@@ -40,6 +41,7 @@ class Embedder(Protocol):
     """
 
     tag: str
+    former: tuple[str, ...]
     dim: int
     size: int
     scale: float
@@ -66,7 +68,10 @@ class CompactEmbedder:
         self.read = NumpyText(path, sentence)
         self.size, self.dim, self.scale = size, self.read.dim, self.read.scale
         self.prepare = PictureInput(size, "letterbox", "bilinear")
-        self.tag = f"{sha256(path)[:16]}+{sha256(sentence)[:16]}:{self.prepare.tag}"
+        self.tag, *former = (
+            f"{digest(path)[:16]}+{digest(sentence)[:16]}:{self.prepare.tag}" for digest in (weights_digest, sha256)
+        )
+        self.former = tuple(former)
 
     @cached_property
     def tower(self) -> PictureTower:

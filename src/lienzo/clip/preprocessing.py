@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,11 +12,12 @@ from lienzo.clip.picture_settings import CLIP_MEAN, CLIP_STD
 from lienzo.core.errors import BadInput
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Subtract CLIP's channel means and divide by its deviations: (..., 3, H, W) in [0, 1] to about [-2, 2.2]."""
-    mean = torch.tensor(CLIP_MEAN, device=images.device, dtype=images.dtype).view(3, 1, 1)
-    std = torch.tensor(CLIP_STD, device=images.device, dtype=images.dtype).view(3, 1, 1)
-    return (images - mean) / std
+def normalise(images: Tensor, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD) -> Tensor:
+    """Subtract channel means and divide by deviations, CLIP's unless given: (..., 3, H, W) in [0, 1] to about
+    [-2, 2.2]."""
+    means = torch.tensor(mean, device=images.device, dtype=images.dtype).view(3, 1, 1)
+    deviations = torch.tensor(std, device=images.device, dtype=images.dtype).view(3, 1, 1)
+    return (images - means) / deviations
 
 
 def preprocess(images: Tensor, size: int) -> Tensor:

@@ -26,7 +26,7 @@ from lienzo.weights.arrays import KEY
 from lienzo.weights.beside import clip_config_beside
 from lienzo.weights.detection import identify
 from lienzo.weights.models import read_record
-from lienzo.weights.places import sha256
+from lienzo.weights.places import sha256, weights_digest
 from lienzo.weights.reading import read_weights
 
 TEXTS = 64  # of one forward pass
@@ -55,7 +55,8 @@ class TowerEmbedder:
         with self._fitting():
             self.scale = math.exp(float(self.state["logit_scale"].float()))
             self.bias = float(self.state["logit_bias"].float()) if "logit_bias" in self.state else 0.0
-        self.tag = f"{sha256(path)[:16]}:{self.settings.tag}"
+        self.tag = f"{weights_digest(path)[:16]}:{self.settings.tag}"
+        self.former = (f"{sha256(path)[:16]}:{self.settings.tag}",)
         if towers != "text":
             _ = self.tower
         if towers != "image":

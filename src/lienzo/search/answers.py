@@ -46,7 +46,8 @@ def source_of(catalogue: Catalogue, embedder: Embedder, clip: str) -> CatalogueS
     Raises:
         BadInput: the index has none of this CLIP.
     """
-    count = catalogue.tags().get(embedder.tag, 0)
+    tag = catalogue.tag_of(embedder)
+    count = catalogue.tags().get(tag, 0)
     if count == 0:
         shown, name = printable(str(catalogue.folder), 200), printable(clip, 100)
         if not catalogue.count():
@@ -55,7 +56,7 @@ def source_of(catalogue: Catalogue, embedder: Embedder, clip: str) -> CatalogueS
             f"The index in '{shown}' has no vectors of '{name}'; make them with: "
             f"lienzo index --index '{shown}' --clip {name}"
         )
-    return catalogue.source(embedder.tag, embedder.dim)
+    return catalogue.source(tag, embedder.dim)
 
 
 def store_of(catalogue: Catalogue, source: CatalogueSource, name: str = "auto", address: str | None = None) -> Follower:
@@ -91,7 +92,7 @@ def picture_reader(catalogue: Catalogue, embedder: Embedder) -> Callable[[Path],
         if item is not None:
             status = os.stat(path)
             if (status.st_size, status.st_mtime_ns) == (item.size, item.mtime_ns):
-                stored = catalogue.vector(item.id, embedder.tag)
+                stored = catalogue.vector(item.id, catalogue.tag_of(embedder))
                 if stored is not None:
                     return stored
         from lienzo.imaging.reading import open_picture

@@ -6,15 +6,16 @@ The result is a folder in clip-retrieval's layout, which `lienzo index import` a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lienzo.core.errors import BadInput, BadPicture
+from lienzo.core.errors import BadInput, BadPicture, LienzoError
 from lienzo.core.events import Note, Progress
+from lienzo.core.text import printable
 from lienzo.imaging.reading import open_picture
 from lienzo.search.decoding import SHARPER
 from lienzo.search.exchange import Batch, LayoutWriter
@@ -51,7 +52,8 @@ def embed_folder_on_ray(
         Progress by batches, and a Note of each broken file, up to ten, and of their number. Broken files are left out.
 
     Raises:
-        BadInput: ray or pyarrow is not installed, there are no paths, or `out` cannot be written or is not empty.
+        BadInput: ray or pyarrow is not installed, there are no paths, `out` cannot be written or is not empty, or
+            the work fails on the cluster.
     """
     if not paths:
         raise BadInput("There are no pictures to embed.")
@@ -67,7 +69,7 @@ def embed_folder_on_ray(
     )
     embedded.context.enable_progress_bars = False  # progress is what this yields
     begun, done, broken = time.monotonic(), 0, 0
-    first, parts = _peeked(embedded.iter_batches(batch_size=batch, batch_format="numpy"))
+    first, parts = _peeked(_told(embedded.iter_batches(batch_size=batch, batch_format="numpy")))
     dim, tag = int(first["vector"].shape[1]), str(first["tag"][0])
     with LayoutWriter(out, dim, facts={"tag": tag, "dim": dim, "clip": clip}) as writer:
         for part in parts:
@@ -113,6 +115,26 @@ def _opened(clip: str, device: str | None) -> Embedder:
     from lienzo.clip.embedder import open_embedder
 
     return open_embedder(clip, device, "image")
+
+
+def _told(parts: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The parts; what fails on the cluster is one sentence."""
+    try:
+        yield from parts
+    except Exception as error:  # Ray raises its own kinds, and kinds made up of them and of what its worker raised
+        raise BadInput(f"Embedding on the cluster failed: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in a worker, of all that Ray says about it: its cause, or the last line of its trace."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LienzoError):
+            return str(cause.cause if hasattr(cause, "cause") else cause).strip().splitlines()[-1]
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = printable(lines[-1] if any("Traceback" in line or "ray::" in line for line in lines) else lines[0], 300)
+    return text if text.endswith(".") else f"{text}."
 
 
 def _peeked(parts: Iterator[dict[str, Any]]) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +41,7 @@ from lienzo.search.catalogue_changes import (
     refuse,
     settle,
 )
-from lienzo.search.seams import Changes
+from lienzo.search.seams import Changes, Embedder
 
 _PART = 8192  # rows read at once
 _CHUNK = 500  # values in one question
@@ -177,6 +178,18 @@ class Catalogue:
         return dict(
             self._rows("SELECT tag, count(item) FROM models m LEFT JOIN vectors v ON v.model = m.id GROUP BY m.id")
         )
+
+    def tag_of(self, embedder: Embedder) -> str:
+        """The tag that a CLIP's vectors have here: its own, or one that it had in an older version of Lienzo."""
+        there = self.tags()
+        former = (tag for tag in getattr(embedder, "former", ()) if there.get(tag))
+        return embedder.tag if there.get(embedder.tag) else next(former, embedder.tag)
+
+    def rename(self, tag: str, new: str) -> None:
+        """Give a model another tag, unless there is a model of that tag."""
+        with self._writing() as run:
+            run("UPDATE OR IGNORE models SET tag = ? WHERE tag = ?", (new, tag))
+        shutil.rmtree(self.cache(tag), ignore_errors=True)
 
     def count(self) -> int:
         """Pictures there are."""

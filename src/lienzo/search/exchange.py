@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ FACTS = "lienzo.json"
 MAX_DIM = 65_536
 _FACTS_LIMIT = 1 << 20
 _NAME = re.compile(r"img_emb_(\d{1,9})\.npy")
+_HOST = re.sub(r"[^\w.]", "_", socket.gethostname())[:60]
+_LEFT = re.compile(re.escape(f".{_HOST}-") + r"(\d{1,10})-[0-9a-f]{16}\.part")
 _PATHS = ("image_path", "image", "path", "url", "key")
 
 
@@ -62,7 +65,7 @@ class LayoutWriter:
         self.folder, self.dim, self.part = Path(folder), dim, part
         self.facts = facts
         self.count = 0
-        self.temporary = self.folder.parent / f".{secrets.token_hex(8)}.part"
+        self.temporary = self.folder.parent / f".{_HOST}-{os.getpid()}-{secrets.token_hex(8)}.part"
         self._open: _Part | None = None
         self._number = 0
 
@@ -72,6 +75,7 @@ class LayoutWriter:
             raise BadInput(f"'{name}' exists already; give a new or an empty folder.")
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(self.folder.parent)
             self.temporary.mkdir()
         except OSError as error:
             raise BadInput(f"'{name}' cannot be written: {error.strerror or error}.") from error
@@ -306,6 +310,26 @@ def _facts(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what exports that were killed on this machine left in a folder."""
+    if os.name == "nt":  # where asking whether a process lives may end it
+        return
+    for path in folder.glob(f".{_HOST}-*.part"):
+        left = _LEFT.fullmatch(path.name)
+        if left and not path.is_symlink() and not _lives(int(left[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -111,7 +111,10 @@ def index_folders(
     Raises:
         BadInput: a folder does not exist, there is none, or the catalogue cannot be written.
     """
-    catalogue.source(embedder.tag, embedder.dim)
+    former = catalogue.tag_of(embedder)
+    catalogue.source(former, embedder.dim)
+    if former != embedder.tag:
+        catalogue.rename(former, embedder.tag)
     begun, tally = time.monotonic(), Tally()
     chosen = _wanted(catalogue, roots, exclude, hidden)
     passes = yield from _look_through(catalogue, embedder.tag, chosen, captions, tally)

@@ -154,7 +154,7 @@ def probe_labeller(embedder: Embedder, probe: Probe, temperature: float | None =
     Raises:
         BadInput: the CLIP is not the one that the probe was trained on.
     """
-    if embedder.tag != probe.tag:
+    if probe.tag not in (embedder.tag, *getattr(embedder, "former", ())):
         wanted, there = printable(probe.tag, 80), printable(embedder.tag, 80)
         raise BadInput(f"The probe reads vectors of '{wanted}', and this CLIP is '{there}'; name that one with --clip.")
     return Labeller(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lienzo.clip.embedder import Embedder
+    from lienzo.clip.picture_settings import PictureSettings
 
 MAX_PROMPTS = 12
 Method = Literal["occlusion", "gradient"]
@@ -68,7 +69,7 @@ def run(options: Explain) -> Iterator[Event]:
     words = embedder.texts([*prompts, *([options.against] if options.against else [])])  # (P or P + 1, D)
     towards = directions(words)[: len(prompts)]
     if options.method == "gradient":
-        maps, method = by_gradient(name, str(device), seen, towards)
+        maps, method = by_gradient(name, str(device), seen, towards, getattr(embedder, "settings", None))
     else:
         maps, method = (yield from by_occlusion(embedder, seen, towards)), "occlusion"
     yield told(prompts, (words @ embedder.pictures(seen[None])[0]).tolist(), maps)
@@ -118,8 +119,10 @@ def by_occlusion(embedder: Embedder, seen: np.ndarray, towards: np.ndarray) -> G
     return maps
 
 
-def by_gradient(name: str, device: str, seen: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, str]:
-    """Maps (P, h, w) by the method that fits the tower, and its name."""
+def by_gradient(
+    name: str, device: str, seen: np.ndarray, towards: np.ndarray, settings: PictureSettings | None
+) -> tuple[np.ndarray, str]:
+    """Maps (P, h, w) by the method that fits the tower, and its name; `settings` are those of a CLIP that has some."""
     import torch
 
     from lienzo.clip.attribution import gradient_maps
@@ -131,7 +134,9 @@ def by_gradient(name: str, device: str, seen: np.ndarray, towards: np.ndarray) -
         model = load_model(resolve(name), torch.device(device)).requires_grad_(False)
     except BadWeights as error:
         raise BadInput(f"Gradients cannot explain this CLIP; choose --method occlusion. {error}") from error
-    maps, method = gradient_maps(model, to_tensor(seen).to(device), torch.from_numpy(towards).float().to(device))
+    channels = () if settings is None else (settings.mean, settings.std)
+    towards_ = torch.from_numpy(towards).float().to(device)
+    maps, method = gradient_maps(model, to_tensor(seen).to(device), towards_, *channels)
     return maps.cpu().numpy(), method
 
 

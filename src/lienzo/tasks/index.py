@@ -146,7 +146,8 @@ def bundled_tags() -> dict[str, str]:
     """The names of the bundled CLIPs by their tags."""
     from lienzo.clip.embedder import open_embedder
 
-    return {open_embedder(name, towers="text").tag: name for name in ("judge", "guide")}
+    opened = {name: open_embedder(name, towers="text") for name in ("judge", "guide")}
+    return {tag: name for name, embedder in opened.items() for tag in (embedder.tag, *embedder.former)}
 
 
 def remove(options: RemoveFolder) -> Iterator[Event]:

@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from lienzo.core.errors import BadInput, LienzoError
 from lienzo.core.files import replacing
@@ -23,6 +25,7 @@ FOLDER_FILES = (RUN_MODEL, "open_clip_model.safetensors", "open_clip_pytorch_mod
 """The weights that stand for a folder; the first that is there."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".pkl", ".bin")
 HUB = "hub:"
+_HEAD = 100 << 20  # bytes that safetensors allows for names and shapes
 _NAME = re.compile(r"\w[\w.+-]{0,199}")
 
 
@@ -94,14 +97,45 @@ def sha256(path: str | Path) -> str:
     Raises:
         BadInput: the file cannot be read.
     """
+    return _remembered(Path(path), "", lambda file: hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def weights_digest(path: str | Path) -> str:
+    """A sha256 of a weight file's tensors, remembered like that of a file: their names, shapes, types and numbers.
+
+    What a safetensors file says about itself, such as a model's card, does not count. The digest of a file of another
+    format is its sha256.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
     path = Path(path)
+    return _remembered(path, ":tensors", _of_tensors) if path.suffix.lower() == ".safetensors" else sha256(path)
+
+
+def _of_tensors(file: BinaryIO) -> str:
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        head = json.loads(file.read(length)) if length <= _HEAD else None
+        tensors = {name: facts for name, facts in head.items() if name != "__metadata__"}
+        digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
+    except (ValueError, AttributeError, RecursionError):  # broken, which whoever loads it says
+        file.seek(0)
+        digest = hashlib.sha256()
+    while part := file.read(1 << 20):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _remembered(path: Path, kind: str, compute: Callable[[BinaryIO], str]) -> str:
+    """What is computed of a file, until its size or time changes."""
     try:
         status = path.stat()
-        key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+        key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}{kind}"
         known = _known_hashes()
         if key not in known:
             with path.open("rb") as file:
-                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                known[key] = compute(file)
             _remember(known)
     except OSError as error:
         raise BadInput(f"'{printable(path.name)}' cannot be read: {error.strerror}.") from error

@@ -18,6 +18,7 @@ FORMATS = Names(
     {
         "clip": "lienzo.clip.model",
         "siglip": "lienzo.clip.siglip",
+        "ldm-unet": "lienzo.diffusion.ldm_unet",
         "adm": "lienzo.diffusion.adm_checkpoints",
         "disco-secondary": "lienzo.diffusion.secondary",
         "classcond-unet": "lienzo.diffusion.classcond_unet",
@@ -26,12 +27,17 @@ FORMATS = Names(
         "inception-v3": "lienzo.metrics.nets.inception",
         "efficientnet-lite0": "lienzo.nn.efficientnet_lite0",
         "lpips": "lienzo.metrics.lpips",
+        "vqgan": "lienzo.autoencoders.vqgan",
+        "gumbel-vqgan": "lienzo.autoencoders.gumbel",
+        "kl-autoencoder": "lienzo.autoencoders.kl",
+        "dvae": "lienzo.autoencoders.dvae",
     },
 )
 """Name -> module with `detect(state) -> bool` and `load(state, config=None) -> nn.Module`; first match wins.
 
 `clip` and `siglip` also take the layouts of Hugging Face and open_clip, `adm` the U-Nets, upsamplers and classifiers
-of guided-diffusion.
+of guided-diffusion. The autoencoders come last: their rows also find them inside checkpoints of what works on their
+latents.
 """
 
 

@@ -27,6 +27,7 @@ FLAGS = {
     "clip": "--tower vit --size 32 --patch 16 --width 64 --layers 1 --text-width 64 --text-layers 1 --embed-dim 16",
     "upscaler": "--size 96 --crop 8",
     "classes": "--image-size 12 --width 32 --depth 1",
+    "vae": "--image-size 12 --hidden 16 --latent 3 --kind vq-vae --network conv --width 8",
     "painter": "--size 16 --code-length 16 --width 32 --hidden 64 --blocks 1 --copies 0",
 }  # fmt: skip
 

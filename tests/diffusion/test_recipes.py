@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lienzo.clip.compact_recipe import CONCEPT, STYLE, CaptionedPictures, CompactClipRecipe, Scenes
@@ -25,7 +26,6 @@ from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecipe, noise_times
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
-from lienzo.diffusion.refiner import Refiner
 from lienzo.diffusion.refiner_recipe import RefinerRecipe
 from lienzo.training.checkpoints import load_checkpoint
 from lienzo.training.loop import fit
@@ -90,9 +90,15 @@ def painter() -> Recipe:
 def refiner() -> Recipe:
     code, data = coded()
     model = CodePainter(**PAINTER).eval().requires_grad_(False)
-    recipe = RefinerRecipe(drawings(), data, model, code, held=6, batch_size=BATCH)
-    recipe.build = lambda: Refiner(widths=(8,))  # type: ignore[method-assign]
-    return recipe
+    config = {"widths": [8], "condition": 8, "text_dim": WORDS, "styles": ["flat", "blob"]}
+    return RefinerRecipe(
+        drawings(), data, model, code, pyramid, config, held=6, batch_size=BATCH, adversary=(2 * BATCH, 0.1)
+    )
+
+
+def pyramid(images: Tensor) -> list[Tensor]:
+    """Feature maps without a network."""
+    return [images, F.avg_pool2d(images, 2)]
 
 
 def adm() -> Recipe:
@@ -212,8 +218,27 @@ def test_the_refiner_starts_from_the_painters_guess() -> None:
     assert batch["input"].abs().max() <= 1
     assert not batch["input"].requires_grad
     with torch.no_grad():
-        figures = recipe.evaluate(Refiner(widths=(8,)).eval())
+        figures = recipe.evaluate(recipe.build().eval())
     assert figures.keys() == {"psnr before", "psnr"}
+
+
+def test_who_learns_from_whom_in_the_refiners_contest() -> None:
+    recipe = refiner()
+    model = recipe.build()
+    early, late = (recipe.batch(start, torch.Generator().manual_seed(0)) for start in (0, 2 * BATCH))
+    assert recipe.step(model, early)["adversary"] == 0
+    losses = recipe.step(model, late)
+
+    def moved(loss: str, part: nn.Module) -> bool:
+        grads = torch.autograd.grad(losses[loss], list(part.parameters()), retain_graph=True, allow_unused=True)
+        return any(grad is not None and bool(grad.any()) for grad in grads)
+
+    assert moved("adversary", model.refiner)
+    assert not moved("adversary", model.discriminator)
+    assert moved("discriminator", model.discriminator)
+    assert not moved("discriminator", model.refiner)
+    assert moved("features", model.refiner)
+    assert recipe.export(model) is model.refiner
 
 
 def test_a_perfect_painter_has_no_loss() -> None:

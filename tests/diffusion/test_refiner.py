@@ -46,3 +46,15 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert detect(model.state_dict())
     with pytest.raises(BadWeights, match="a refiner"):
         load(model.state_dict(), {"widths": [8]})
+
+
+def test_it_grows_the_picture_and_heeds_what_it_is_told() -> None:
+    model = shaken(widths=(8, 16), scale=2, condition=8, text_dim=5, styles=("flat", "blob"))
+    x, text = torch.rand(2, 3, 8, 8), torch.rand(2, 5)
+    style, none = torch.tensor([0, 1]), torch.tensor([2, 2])
+    told = model(x, text, style)
+    assert told.shape == (2, 3, 16, 16)
+    assert not torch.allclose(told, model(x, text.roll(1, 0), style), atol=1e-4)
+    assert not torch.allclose(told, model(x, text, style.flip(0)), atol=1e-4)
+    hidden = model(x, text, none, torch.tensor([False, False]))
+    assert torch.allclose(hidden, model(x), atol=1e-6), "nothing said is the same as a hidden sentence and no style"

@@ -1,21 +1,34 @@
-"""Training the refiner on what it will see: one-step guesses and rebuilt codes of real pictures."""
+"""Training the refiner on what it will see: one-step guesses of pictures, which it is to finish.
+
+Besides the difference of pixels and edges it minimises the distance of feature maps (Zhang et al. 2018, arXiv
+1801.03924) and what a patch discriminator finds (Isola et al. 2017, arXiv 1611.07004): pixels alone are served best by
+blur where the guess leaves two drawings open.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
+from lienzo.autoencoders.adversarial import generator_loss, hinge_loss
+from lienzo.autoencoders.patch_discriminator import PatchDiscriminator
 from lienzo.data.fingerprints import fingerprint
 from lienzo.data.order import rows_at
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.code_painter_recipe import CodedPictures
 from lienzo.diffusion.linear_code import LinearCode
 from lienzo.diffusion.refiner import Refiner
-from lienzo.training.recipe import Recipe
+from lienzo.training.recipe import Batch, Recipe
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+LARGEST_TIME = 0.65  # of the guesses; near 1 they no longer know the picture that the refiner is measured by
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,16 +36,46 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
+def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Mean squared difference of feature maps (B, C, h, w), each place normalised over its channels; a scalar."""
+    pairs = [(F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)) for a, b in zip(one, other, strict=True)]
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
+
+
+class Contest(nn.Module):
+    """A refiner and the discriminator that it is trained against, in one network for one optimiser."""
+
+    def __init__(self, refiner: Refiner, discriminator: PatchDiscriminator):
+        super().__init__()
+        self.refiner, self.discriminator = refiner, discriminator
+
+    def forward(
+        self, x: Tensor, text: Tensor, style: Tensor, keep: Tensor, real: Tensor, contested: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The finished pictures; logits of them with a gradient for the refiner alone; logits of real pictures and of
+        finished ones with a gradient for the discriminator alone. All logits are 0 while it is not `contested`."""
+        made = self.refiner(x, text, style, keep)
+        if not contested:  # every parameter has a gradient, for what sums them over processes waits for all
+            idle = 0 * torch.stack([parameter.sum() for parameter in self.discriminator.parameters()]).sum()
+            return made, idle, idle, idle
+        fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        seen = functional_call(self.discriminator, fixed, (made,))
+        return made, seen, self.discriminator(real), self.discriminator(made.detach())
+
+
 class RefinerRecipe(Recipe):
-    """Input: the painter's guess of the picture from a noise level in [0.03, 0.6]; target: the real picture.
+    """Input: the painter's guess of the picture from a noise level in [0.03, 0.65]; target: the real picture.
 
     Args:
-        images: uint8 (N, S, S, 3), row for row the pictures of `data`.
+        images: uint8 (N, S, S, 3), row for row the pictures of `data`, `config["scale"]` times the size of the code.
         data: their codes, styles and captions.
         painter: a trained painter, frozen.
         code: the linear code of both.
+        features: feature maps of pictures in [0, 1], whose distance is minimised too; None for pixels alone.
+        config: arguments of `Refiner`.
         held: number of pictures at the end of the arrays that are kept for `evaluate`; an eighth at most.
         batch_size: pictures of one forward pass.
+        adversary: (items, weight): once so many items are seen the discriminator's opinion counts.
         seed: of the order of the pictures.
     """
 
@@ -45,17 +88,24 @@ class RefinerRecipe(Recipe):
         data: CodedPictures,
         painter: CodePainter,
         code: LinearCode,
+        features: Features | None = None,
+        config: dict[str, Any] | None = None,
         held: int = 64,
         batch_size: int = 32,
         *,
+        adversary: tuple[int, float] = (0, 0.0),
         seed: int = 0,
     ):
-        self.images, self.data, self.painter, self.code = images, data, painter, code
-        self.batch_size, self.seed = batch_size, seed
+        self.images, self.data, self.painter, self.code, self.features = images, data, painter, code, features
+        self.config, self.batch_size, self.adversary, self.seed = config or {}, batch_size, adversary, seed
         self.held = min(held, len(images) // 8)
 
     def build(self) -> nn.Module:
-        return Refiner()
+        made = Contest(Refiner(**self.config), PatchDiscriminator(ndf=32, n_layers=2, use_actnorm=True))
+        return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def export(self, model: nn.Module) -> nn.Module:
+        return model.refiner  # type: ignore[return-value]
 
     @cached_property
     def _given(self) -> dict[str, str]:
@@ -63,46 +113,73 @@ class RefinerRecipe(Recipe):
         return {"pictures": fingerprint(self.images), "painter": fingerprint(*weights)}
 
     def facts(self) -> dict[str, Any]:
-        return super().facts() | {"held": self.held, "data": self.data.fingerprint, **self._given}
+        options = {"config": self.config, "adversary": list(self.adversary), "features": self.features is not None}
+        return super().facts() | options | {"held": self.held, "data": self.data.fingerprint, **self._given}
 
     @torch.no_grad()
-    def _pairs(self, rows: Tensor, generator: Generator) -> dict[str, Tensor]:
+    def _pairs(self, rows: Tensor, generator: Generator) -> Batch:
         clean = self.data.codes[rows]
-        first = [self.data.caption_rows[r][0] for r in rows.tolist()]
-        t = 0.03 + 0.57 * torch.rand(len(rows), generator=generator)
+        lists = [self.data.caption_rows[row] for row in rows.tolist()]
+        choice = torch.rand(len(rows), generator=generator).tolist()
+        captions = torch.tensor([int(own[int(c * len(own))]) for own, c in zip(lists, choice, strict=True)])
+        t = 0.03 + (LARGEST_TIME - 0.03) * torch.rand(len(rows), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = (1 - t[:, None]) * clean + t[:, None] * noise
-        text = self.data.vectors[torch.tensor(first)].float()
-        guess = self.painter(noisy, t, text=text, style=self.data.style[rows])
+        text, style = self.data.vectors[captions].float(), self.data.style[rows]
+        guess = self.painter(noisy, t, text=text, style=style)
         target = torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return {"input": self.code.decode(guess).clamp(-1, 1), "target": target}
+        everywhere = torch.ones(len(rows), dtype=torch.bool)
+        drawn = self.code.decode(guess).clamp(-1, 1)
+        return {"input": drawn, "target": target, "text": text, "style": style, "keep": everywhere}
 
-    def batch(self, start: int, generator: Generator) -> dict[str, Tensor]:
+    def batch(self, start: int, generator: Generator) -> Batch:
         rows = rows_at(len(self.images) - self.held, start, self.batch_size, self.seed)
-        return self._pairs(torch.from_numpy(rows), generator)
+        batch = self._pairs(torch.from_numpy(rows), generator)
+        # Drawings of other painters come without sentence or style, or with such as it has never heard of.
+        batch["keep"] = torch.rand(len(rows), generator=generator) >= 0.1
+        unknown = torch.rand(len(rows), generator=generator) < 0.1
+        batch["style"] = torch.where(unknown, len(self.config.get("styles", ())), batch["style"])
+        batch["weight"] = torch.tensor([self.adversary[1] if start >= self.adversary[0] else 0.0])
+        return batch
 
-    def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        refined = model(batch["input"])
-        across = sum((a - b).abs().mean() for a, b in zip(edges(refined), edges(batch["target"])))
-        return {"l1": (refined - batch["target"]).abs().mean(), "edges": torch.as_tensor(across)}
+    def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        target = batch["target"]
+        told = (batch["text"], batch["style"], batch["keep"])
+        contested = bool(batch["weight"])
+        x = batch["input"].contiguous(memory_format=torch.channels_last)
+        made, seen, real, fake = model(x, *told, target, contested)
+        across = sum((a - b).abs().mean() for a, b in zip(edges(made), edges(target), strict=True))
+        losses = {"l1": (made - target).abs().mean(), "edges": torch.as_tensor(across)}
+        if self.features is not None:
+            with torch.no_grad():
+                wanted = self.features((target + 1) / 2)
+            losses["features"] = feature_distance(self.features((made + 1) / 2), wanted)
+        losses["adversary"] = batch["weight"][0] * generator_loss(seen.float())
+        losses["discriminator"] = contested * hinge_loss(real.float(), fake.float())
+        return losses
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """PSNR in dB to the real pictures, before and after, on the kept pictures."""
-        rows = torch.arange(len(self.images) - self.held, len(self.images))
-        pairs = self._pairs(rows, torch.Generator().manual_seed(0))
-        after = model(pairs["input"].to(next(model.parameters()).device)).cpu()
+        pairs, refined = self._finished(model, self.held)
+        before = F.interpolate(pairs["input"], refined.shape[-2:], mode="bilinear")
 
         def psnr(x: Tensor) -> float:
             mse = ((x - pairs["target"]) / 2).square().mean((1, 2, 3))
             return float((-10 * mse.log10()).mean())
 
-        return {"psnr before": psnr(pairs["input"]), "psnr": psnr(after)}
+        return {"psnr before": psnr(before), "psnr": psnr(refined)}
 
     def samples(self, model: nn.Module) -> np.ndarray:
-        """Four rows: input, refined, real."""
-        rows = torch.arange(len(self.images) - min(self.held, 8), len(self.images))
-        pairs = self._pairs(rows, torch.Generator().manual_seed(0))
-        refined = model(pairs["input"].to(next(model.parameters()).device)).cpu()
-        strips = [pairs["input"], refined, pairs["target"]]
-        grid = torch.cat([torch.cat(list(strip), 2) for strip in strips], 1)
+        """Three rows: input, refined, real."""
+        pairs, refined = self._finished(model, min(self.held, 8))
+        before = F.interpolate(pairs["input"], refined.shape[-2:], mode="nearest")
+        grid = torch.cat([torch.cat(list(strip), 2) for strip in (before, refined, pairs["target"])], 1)
         return ((grid.permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).numpy()
+
+    def _finished(self, model: nn.Module, count: int) -> tuple[Batch, Tensor]:
+        """The last `count` of the kept pictures as input and target, and what the network makes of them."""
+        rows = torch.arange(len(self.images) - count, len(self.images))
+        pairs = self._pairs(rows, torch.Generator().manual_seed(0))
+        device = next(model.parameters()).device
+        told = [pairs[name].to(device) for name in ("input", "text", "style", "keep")]
+        return pairs, self.export(model)(*told).cpu()

@@ -31,9 +31,9 @@ from lienzo.diffusion.sampling import sample
 from lienzo.imaging.grids import contact_sheet
 from lienzo.metrics.judging import prompt_recall
 from lienzo.nn.noise import PictureNoise
+from lienzo.tasks.bench import to_bytes
 from lienzo.tasks.bundled_stages import NOT_PAINTED, painted
 from lienzo.tasks.create import Create
-from lienzo.tasks.easel import to_bytes
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.engines.painter import PainterEngine
 from lienzo.upscaling.recipe import SwinIRRecipe
@@ -70,7 +70,7 @@ def paint(engine: PainterEngine, records: Sequence[Record], seed: int, language:
         x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
         for step in sample(engine.sampler, model, x, sigmas, noise=noise):
             x = step.x
-        pictures.append(engine.latents.finish(x))
+        pictures.append(engine.latents.finish(x, wish))
     return torch.cat(pictures)
 
 

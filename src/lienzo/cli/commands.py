@@ -2,6 +2,7 @@
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "create": ("lienzo.tasks.create:Create", "Paint a picture for a sentence."),
+    "paint": ("lienzo.tasks.paint:Paint", "Paint on a canvas until CLIP sees the sentence in it; pictures and videos."),
     "upscale": ("lienzo.tasks.upscale:Upscale", "Enlarge or restore pictures with SwinIR."),
     "show": ("lienzo.tasks.show:Show", "Show the recipe that a picture carries."),
     "reproduce": ("lienzo.tasks.reproduce:Reproduce", "Make a picture again from its recipe and compare."),
@@ -18,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("lienzo.tasks.explain:Explain", "Show where in a picture a CLIP sees a sentence."),
     "evaluate": ("lienzo.tasks.evaluate:Evaluate", "Compare pictures or a model with real pictures: FID and its kin."),
     "card": ("lienzo.tasks.card:MakeCard", "Measure models: quality, coverage and speed, with a plot."),
+    "latents": ("lienzo.tasks.latents:Latents", "Draw what an autoencoder has learned."),
     "models list": ("lienzo.tasks.models:ListModels", "List the models that are at hand."),
     "models show": ("lienzo.tasks.models:ShowModel", "Show a model's card, or what a weight file holds."),
     "models convert": ("lienzo.tasks.models:ConvertModel", "Turn any known checkpoint into one safe file."),
@@ -36,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train classes": ("lienzo.tasks.train.classes:TrainClasses", "Train a small diffusion model of picture classes."),
     "train classifier": ("lienzo.tasks.train.classifier:TrainClassifier", "Train a classifier of noisy pictures."),
     "train clip": ("lienzo.tasks.train.clip:TrainClip", "Train or fine-tune a CLIP on captioned pictures."),
+    "train vae": ("lienzo.tasks.train.vae:TrainVae", "Train an autoencoder of the VAE family."),
     "train upscaler": ("lienzo.tasks.train.upscaler:TrainUpscaler", "Train SwinIR to enlarge or restore pictures."),
     "train bundled": ("lienzo.tasks.train_bundled:TrainBundled", "Train the models that ship with Lienzo."),
 }

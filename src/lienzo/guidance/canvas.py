@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lienzo.core.errors import BadInput
 from lienzo.core.tables import Names
 from lienzo.guidance.draws import Generators, normal
 from lienzo.guidance.ops import clamp_with_grad, vector_quantize
+from lienzo.guidance.settings import parse_choice
 
 CANVASES = Names(
     "canvas",
     {
         "pixels": "lienzo.guidance.canvas:PixelCanvas",
         "fourier": "lienzo.guidance.canvas:FourierCanvas",
+        "wavelet": "lienzo.guidance.canvas_wavelet:WaveletCanvas",
+        "siren": "lienzo.guidance.canvas_siren:SirenCanvas",
+        "rect": "lienzo.guidance.canvas_cells:CellCanvas",
+        "rectshift": "lienzo.guidance.canvas_cells:BrickCanvas",
+        "hex": "lienzo.guidance.canvas_cells:HexagonCanvas",
+        "tri": "lienzo.guidance.canvas_cells:TriangleCanvas",
+        "diamond": "lienzo.guidance.canvas_cells:DiamondCanvas",
+        "knit": "lienzo.guidance.canvas_cells:KnitCanvas",
+        "strokes": "lienzo.guidance.canvas_strokes:StrokeCanvas",
+        "sketch": "lienzo.guidance.canvas_strokes:SketchCanvas",
     },
 )
+"""Name -> class, made from (batch, height, width) and the settings of its own; see `make_canvas`."""
 
 # Square root of the covariance of the colours of ImageNet pictures (Olah et al. 2017, "Feature visualization"),
 # columns from the strongest axis (light to dark) to the weakest.
-_COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-_COLOURS = _COLOURS / _COLOURS.norm(dim=0).max()
+COLOUR_AXES = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLOUR_AXES = COLOUR_AXES / COLOUR_AXES.norm(dim=0).max()
 
 
 class Canvas(Protocol):
     """Renders pictures. It may also have `project()`, called after each step to put parameters back in bounds.
 
-    The first axis of every parameter is the picture.
+    It may also have `lr`, see `learning_rate`. The first axis of every parameter is the picture.
     """
 
     def render(self) -> Tensor:
@@ -41,6 +56,60 @@ class Canvas(Protocol):
         ...
 
 
+def make_canvas(
+    text: str,
+    batch: int,
+    height: int,
+    width: int,
+    *,
+    start: Tensor | None = None,
+    generators: Generators = None,
+    device: torch.device | str = "cpu",
+) -> Canvas:
+    """The canvas of a line such as ``hex`` or ``strokes; strokes=40; thick=0.05``.
+
+    Args:
+        text: a name of `CANVASES` and settings that its class takes.
+        batch, height, width: of the pictures.
+        start: (1 or B, 3, H, W) in [0, 1].
+        generators: where what is random is drawn.
+        device: where the parameters lie.
+
+    Raises:
+        BadInput: there is no such canvas or setting, or a value does not suit it.
+    """
+    choice = parse_choice(text)
+    make = CANVASES.load(choice.name)
+    there = settings_of(choice.name)
+    given = {}
+    for key, value in choice.settings.items():
+        if key not in there:
+            known = f"it has {', '.join(there)}" if there else "it has none"
+            raise BadInput(f"The canvas '{choice.name}' has no setting '{key}'; {known}.")
+        kind = type(there[key])
+        try:
+            given[key] = kind(value)
+        except ValueError as error:
+            word = "a whole number" if kind is int else "a number"
+            raise BadInput(
+                f"The setting '{key}' of the canvas '{choice.name}' is {word}, not {value[:40]!r}."
+            ) from error
+    if math.isfinite(sum(given.values())):
+        return make(batch, height, width, start=start, generators=generators, device=device, **given)
+    raise BadInput(f"The settings of the canvas '{choice.name}' are finite numbers; {text[:80]!r} has another.")
+
+
+def learning_rate(canvas: Canvas) -> float:
+    """The learning rate of Adam that suits a canvas, in units of its parameters."""
+    return float(getattr(canvas, "lr", 0.05))
+
+
+def settings_of(name: str) -> dict[str, int | float]:
+    """The settings of a canvas of `CANVASES` with their defaults."""
+    own = inspect.signature(CANVASES.load(name)).parameters.values()
+    return {each.name: each.default for each in own if isinstance(each.default, int | float)}
+
+
 class PixelCanvas:
     """The pixels themselves.
 
@@ -50,6 +119,8 @@ class PixelCanvas:
         generators: where the noise is drawn.
         device: where the parameters lie.
     """
+
+    lr = 0.05
 
     def __init__(
         self,
@@ -91,6 +162,8 @@ class FourierCanvas:
         device: where the parameters lie.
     """
 
+    lr = 0.15
+
     def __init__(
         self,
         batch: int,
@@ -118,13 +191,13 @@ class FourierCanvas:
     def render(self) -> Tensor:
         scaled = torch.view_as_complex(self.spectrum * self.amplitude.to(self.spectrum))
         axes = torch.fft.irfft2(scaled, s=self.shape, norm="ortho")
-        return torch.einsum("ca,bahw->bchw", _COLOURS.to(axes), axes).sigmoid()
+        return torch.einsum("ca,bahw->bchw", COLOUR_AXES.to(axes), axes).sigmoid()
 
     def parameters(self) -> list[Tensor]:
         return [self.spectrum]
 
     def _spectrum(self, picture: Tensor) -> Tensor:
-        colours = torch.linalg.inv(_COLOURS).to(picture)
+        colours = torch.linalg.inv(COLOUR_AXES).to(picture)
         axes = torch.einsum("ac,bchw->bahw", colours, picture.clamp(0.005, 0.995).logit())
         return torch.view_as_real(torch.fft.rfft2(axes, norm="ortho")) / self.amplitude.to(picture)
 
@@ -137,6 +210,8 @@ class CodeCanvas:
         latents: where to start.
         codebook: (N, D) codes; `project` keeps latents within their smallest and largest values.
     """
+
+    lr = 0.1
 
     def __init__(self, decode: Callable[[Tensor], Tensor], latents: Tensor, codebook: Tensor | None = None):
         self.decode = decode

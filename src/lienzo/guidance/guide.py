@@ -13,6 +13,7 @@ from lienzo.guidance.cutouts import CUTOUTS, Cutter
 from lienzo.guidance.distances import DISTANCES, prompt_distance
 from lienzo.guidance.draws import Generators
 from lienzo.guidance.losses import LOSSES, Loss, init_loss
+from lienzo.guidance.losses_chosen import Surroundings, chosen_loss, named_uniquely
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.perceptor import Perceptor
 from lienzo.guidance.prompts import Prompt, normalised_weights
@@ -163,16 +164,19 @@ def make_guide(
         generators: one a picture, so that a picture is the same alone or in a batch.
 
     Raises:
-        BadInput: the weights of a picture's prompts sum to 0, or an image prompt cannot be read.
+        BadInput: the weights of a picture's prompts sum to 0, an image prompt cannot be read, or one of
+            `options.loss` is not known or lacks something.
     """
     targets = [
         aim(perceptor, CUTOUTS.load(options.cutouts)(perceptor.size, options), prompts, read_picture, share)
         for perceptor, share in perceptors
     ]
-    extra = []
+    extra: list[tuple[str, Loss, float]] = []
     if init is not None and options.init_scale:
         extra.append(("init", init_loss(init, distance=init_distance), options.init_scale))
-    return Guide(options, targets, extra, generators)
+    around = Surroundings(init, read_picture, [perceptor for perceptor, _ in perceptors])
+    extra += [chosen_loss(text, around) for text in options.loss]
+    return Guide(options, targets, named_uniquely(extra), generators)
 
 
 def aim(

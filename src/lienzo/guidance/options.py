@@ -8,11 +8,18 @@ from pydantic import AfterValidator, Field
 
 from lienzo.core.options import Options
 from lienzo.core.values import parse_value
+from lienzo.guidance.settings import parse_choice
 
 
 def _schedule(text: str) -> str:
     parse_value(text)
     return text
+
+
+def _choices(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        parse_choice(text)
+    return texts
 
 
 Schedule = Annotated[str, AfterValidator(_schedule)]
@@ -41,6 +48,9 @@ class GuidanceOptions(Options):
     """Strength of staying near the starting picture, if there is one."""
     scale_multiplier: float = Field(default=1.0, ge=0)
     """Multiplies the strengths of prompts, total variation and range."""
+    loss: Annotated[tuple[str, ...], AfterValidator(_choices)] = ()
+    """Further losses, each as 'NAME:WEIGHT; SETTING=VALUE', for example 'palette:2; colours=navy->white': aesthetic,
+    colourfulness, contrast, edge, init, palette, smoothness, style, symmetry or target."""
     distance: Literal["spherical", "cos_spherical", "cosine"] = "spherical"
     """Distance between the embeddings of cutouts and prompts."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -15,7 +15,11 @@ from lienzo.clip.tokenizer import tokenize
 
 
 class Perceptor(Protocol):
-    """Embeds text and pictures. `size` is the side, in pixels, of the square pictures that it judges best."""
+    """Embeds text and pictures. `size` is the side, in pixels, of the square pictures that it judges best.
+
+    It may also have `feature_maps`, which gives the inner maps (B, C, h, w) of pictures (B, 3, H, W) in [0, 1], the
+    finest first, for losses that compare textures or shapes.
+    """
 
     @property
     def size(self) -> int: ...
@@ -66,6 +70,9 @@ class TowerPerceptor:
         self.size = size
         self.prepare = prepare
         self.noisy_tower = noisy_tower
+        maps: Callable[[Tensor], Sequence[Tensor]] | None = getattr(model, "stage_maps", None)
+        if maps is not None:
+            self.feature_maps: Callable[[Tensor], Sequence[Tensor]] = lambda pictures: maps(prepare(pictures))
 
     def encode_text(self, texts: list[str]) -> Tensor:
         with torch.no_grad():

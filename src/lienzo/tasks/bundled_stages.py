@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lienzo.data.records import Record
 from lienzo.diffusion.adm_flags import DiffusionSettings
 from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecipe
-from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
+from lienzo.diffusion.linear_code import LinearCode, encode_all, fit_linear_code
 from lienzo.diffusion.refiner_recipe import RefinerRecipe
 from lienzo.tasks.train_bundled import TrainBundled
 from lienzo.tasks.training_sets import (
@@ -35,6 +35,7 @@ from lienzo.tasks.training_sets import (
     distillation_texts,
     kept,
     picture_set,
+    shrunk,
 )
 from lienzo.training.plan import Training
 from lienzo.training.recipe import Recipe
@@ -53,6 +54,7 @@ SCENES = 20_000  # pictures of several things that the CLIPs see
 # two CLIPs are of different build so that the one that guides is not the one that judges.
 JUDGE_CONFIG: dict[str, Any] = {"tower": "lite0", "size": 96}
 GUIDE_CONFIG: dict[str, Any] = {"tower": "lite0", "size": 64, "noise_aware": True}
+REFINER_CONFIG: dict[str, Any] = {"widths": [48, 96, 160], "condition": 192}
 PAINTER_CONFIG: dict[str, Any] = {"width": 448, "hidden": 1264, "blocks": 6}
 ADM_CONFIG: dict[str, Any] = {
     "image_size": 64, "in_channels": 3, "model_channels": 32, "out_channels": 3, "num_res_blocks": 1,
@@ -255,17 +257,28 @@ def painter(shop: Workshop, stage: Stage) -> Recipe:
 
 
 def refiner(shop: Workshop, stage: Stage) -> Recipe:
-    """The refiner of the painter's pictures."""
-    rows, codes = shop.coded(painted, copies=True)
-    order = np.random.default_rng(shop.given.seed).permutation(len(rows))
-    places = torch.from_numpy(order)
-    shuffled = CodedPictures(
-        codes.codes[places], codes.style[places], [codes.caption_rows[i] for i in order], codes.vectors
+    """The refiner of the painter's pictures, to twice their size where the corpus has them so large."""
+    painter, code, guide = (cast(Any, shop.load(name)) for name in ("painter", "code", "guide"))
+    guide = guide.to(memory_format=torch.channels_last)
+    rows = np.random.default_rng(shop.given.seed).permutation(shop.sharp.rows(painted, copies=True))
+    images = shop.sharp.data.images[rows]
+    scale = images.shape[1] // code.size
+    known = shop.sharp.unstyled
+    styles = shop.painted_styles
+    records = [shop.sharp.data.records[row] for row in rows]
+    style = torch.tensor([styles.index(record.style) for record in records])
+    codes = CodedPictures(encode_all(code, shrunk(images, scale)), style, known.of(rows), known.vectors)
+    return RefinerRecipe(
+        images,
+        codes,
+        painter,
+        code,
+        lambda x: guide.stage_maps(x)[:3],
+        {**REFINER_CONFIG, "scale": scale, "styles": styles},
+        batch_size=shop.batch(stage),
+        adversary=(stage.plan.images * 3 // 4, 0.05),
+        seed=shop.seed(stage),
     )
-    network: Any = shop.load("painter")
-    code: Any = shop.load("code")
-    images = shop.prepared.data.images[rows[order]]
-    return RefinerRecipe(images, shuffled, network, code, batch_size=shop.batch(stage), seed=shop.seed(stage))
 
 
 def upscaler(shop: Workshop, stage: Stage) -> Recipe:
@@ -341,8 +354,8 @@ STAGES: dict[str, Stage] = {
     "refiner": Stage(
         refiner,
         Training(
-            images=24_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
-            look_images=6_000,
+            images=120_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
+            look_images=10_000,
         ),
         (32, 128), {}, look=60, figure="psnr",
         title="Refiner of the painter's drawings, 64 px",

@@ -33,7 +33,8 @@ class Create(GuidanceOptions):
     """Paint pictures for a sentence.
 
     The sentence may be English, Spanish or Russian and may name a style: "a red fox, watercolor". Everything runs
-    offline with the models that come with Lienzo; --model takes any ADM diffusion checkpoint, guided by a CLIP.
+    offline with the models that come with Lienzo; --model takes any ADM diffusion checkpoint, guided by a CLIP, or any
+    text-to-image pipeline of diffusers.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -55,7 +56,8 @@ class Create(GuidanceOptions):
     overwrite: bool = True
     """Replace files that exist already."""
     model: str = "painter"
-    """Bundled name, or file of a diffusion checkpoint."""
+    """Bundled name, file of a diffusion checkpoint, or a text-to-image pipeline of diffusers: its folder, or
+    hub:org/name. A pipeline has its own defaults of size, steps and guidance."""
     style: str | None = None
     """Drawing style in place of one named in the sentence."""
     negative: str = Field("", max_length=2000)

@@ -14,8 +14,9 @@ from lienzo.core.errors import BadInput
 from lienzo.core.seeds import picture_seed
 from lienzo.diffusion.sampling import sample
 from lienzo.nn.noise import PictureNoise
+from lienzo.tasks.bench import to_bytes
 from lienzo.tasks.create import Create
-from lienzo.tasks.easel import read_wish, to_bytes
+from lienzo.tasks.easel import read_wish
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Wish
 from lienzo.weights.models import load_model
@@ -90,7 +91,7 @@ class Artist:
         for step in sample(self.sampler, model, x, self.sigmas, noise=noise):
             x = step.x
         with torch.no_grad():
-            finished = self.engine.latents.finish(x)
+            finished = self.engine.latents.finish(x, wish)
         self.pictures += len(seeds)
         return np.stack([to_bytes(picture) for picture in finished])
 

@@ -1,9 +1,9 @@
-"""The easel: engine, CLIPs, upscaler and filter of one `create`, and the loop that paints with them."""
+"""The easel: an engine under the sampler, guided by CLIP, started from a picture, held by a mask."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lienzo import __version__
 from lienzo.core.errors import BadInput
-from lienzo.core.events import Event, Note, Picture, Preview, Progress
-from lienzo.core.seeds import derived_seed
+from lienzo.core.events import Event, Note
 from lienzo.core.text import printable
 from lienzo.data.phrases import STYLES, find_style, plain
 from lienzo.diffusion.denoiser import VDenoiser
@@ -24,22 +22,20 @@ from lienzo.guidance.guide import Guide
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.prompts import Prompt, parse_prompts
 from lienzo.guidance.steer import masked, steer
-from lienzo.imaging.filters import FILTERS
 from lienzo.imaging.masks import fitted, read_mask
 from lienzo.imaging.reading import load_picture, to_tensor
 from lienzo.imaging.resize import resize_array
 from lienzo.nn.noise import PictureNoise
-from lienzo.tasks.create import Create, check_pairs, seeds_of
+from lienzo.tasks.bench import Bench, Stroke, to_bytes
+from lienzo.tasks.create import Create, check_pairs
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
-from lienzo.tasks.perceptors import Judges, open_perceptors
-from lienzo.tasks.upscalers import Upscaler, open_upscaler
+from lienzo.tasks.hub_generator import open_pipeline_bench
+from lienzo.tasks.hub_pipelines import find_pipeline
+from lienzo.tasks.loss_files import loss_files, without_files
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve, sha256
-
-BEHAVIOUR = 1  # rises when the same recipe would make another picture
-OUTSIDE = ("out", "overwrite", "previews", "metadata", "n", "device")  # options that do not change a picture
 
 
 def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
@@ -60,34 +56,30 @@ def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
     return Wish(tuple(subjects), None if filtered else name, name if filtered else None, options.negative)
 
 
-class Easel:
-    """Everything that one run of `create` paints with."""
+class Easel(Bench):
+    """A bench whose generator is an engine: its denoiser runs under one of the samplers."""
+
+    steps: int
+    guidance: float
 
     def __init__(self, options: Create, engine: Engine, path: Path, device: torch.device):
-        self.options, self.engine, self.device = options, engine, device
-        self.wish = read_wish(options, getattr(engine, "styles", ()))
+        super().__init__(options, read_wish(options, getattr(engine, "styles", ())), device)
+        self.engine, self.path = engine, path
+        self.size, self.guidance = options.size, options.guidance
         self.steps = options.steps or engine.steps
         self.sampler = options.sampler or engine.sampler
         self.previews = engine.previews if options.previews is None else options.previews
         self.sigmas = engine.sigmas(self.steps).to(device)
-        self.notes: list[str] = []
         self.guides: list[Guide] = []
         self.init = self._read(options.init) if options.init else None
         self.mask = self._read_mask(options.mask) if options.mask else None
         self.first = int(self.steps * options.skip) if self.init is not None else 0
-        self.judges: Judges = open_perceptors(options.clip, device)
-        self.upscaler: Upscaler | None = open_upscaler(options.upscaler, device)
-        if self.upscaler is not None and self.upscaler.scale < 2:
-            raise BadInput(f"'{self.upscaler.path.stem}' mends pictures and does not enlarge; see lienzo upscale.")
         if options.secondary and engine.latents.encode is not None:
             raise BadInput("--secondary needs a model that paints in pixels; the painter paints in codes.")
         self.secondary = open_secondary(options.secondary, device)
-        self.models = {"model": path} | {name: resolve(name) for name in engine.models}
-        self.models |= {f"clip {path.stem}": path for path in map(resolve, options.clip)}
+        self.models |= {name: resolve(name) for name in engine.models}
         if options.secondary:
             self.models["secondary"] = resolve(options.secondary)
-        if self.upscaler is not None:
-            self.models["upscaler"] = self.upscaler.path
         if not engine.conditional and not options.clip_guidance:
             self.notes.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
         if self.wish.filter:
@@ -105,7 +97,7 @@ class Easel:
     def model_for(self, seeds: list[int]) -> Model:
         """The guided denoiser of a batch."""
         options = self.options
-        model = self.engine.denoiser(self.wish, len(seeds), options.guidance)
+        model = self.engine.denoiser(self.wish, len(seeds), self.guidance)
         if options.clip_guidance:
             guide = self.judges.guide(self._guidance(), self._prompts(), seeds, self.init)
             self.guides.append(guide)
@@ -150,38 +142,15 @@ class Easel:
         latent = self.init if encode is None else encode(self.init)
         return latent.expand_as(blank) + self.sigmas[self.first] * drawn
 
-    def batches(self) -> Iterator[tuple[list[int], list[int]]]:
-        """Indices and seeds of each batch; candidates of one picture follow one another."""
-        tries = [(i, s if j == 0 else derived_seed(s, "candidate", j))
-                 for i, s in enumerate(seeds_of(self.options)) for j in range(self.options.candidates)]  # fmt: skip
-        for start in range(0, len(tries), self.options.batch):
-            part = tries[start : start + self.options.batch]
-            yield [i for i, _ in part], [s for _, s in part]
+    def paint(self, seeds: list[int]) -> Generator[Stroke, None, Tensor]:
+        x = torch.empty(0)
+        for step in self.sampling(seeds):
+            x = step.x
+            yield Stroke(step.index, self.steps - self.first, partial(self.look, step.denoised))
+        with torch.no_grad():
+            return self.engine.latents.finish(x, self.wish)
 
-    def pictures(self) -> Iterator[Event]:
-        """Paint everything: events of the sampling, then one finished Picture for each index."""
-        best: dict[int, tuple[float, Tensor]] = {}
-        left = dict.fromkeys(range(self.options.n), self.options.candidates)
-        batches = list(self.batches())
-        began, done = time.monotonic(), 0
-        total = len(batches) * (self.steps - self.first)
-        seeds = seeds_of(self.options)
-        for indices, batch_seeds in batches:
-            x = torch.empty(0)
-            for step in self.sampling(batch_seeds):
-                x, done = step.x, done + 1
-                yield Progress("paint", done, total, time.monotonic() - began)
-                if self.previews and (step.index + 1) % self.previews == 0:
-                    yield Preview(indices[0], step.index, self.look(step.denoised))
-            with torch.no_grad():
-                finished = self.engine.latents.finish(x)
-            scores = self.judges.score(finished, self.wish.text)
-            for i, picture, score in zip(indices, finished, scores, strict=True):
-                if i not in best or score > best[i][0]:
-                    best[i] = (score, picture)
-                left[i] -= 1
-                if left[i] == 0:
-                    yield from self.complete(i, seeds[i], *best.pop(i))
+    def remarks(self) -> Iterator[Event]:
         lost = sum(guide.nonfinite for guide in self.guides)
         if lost:
             yield Note(f"CLIP's gradient was not finite {lost} times and was left out there.", "warning")
@@ -200,52 +169,22 @@ class Easel:
         picture = self.engine.latents.decode(denoised[:1])
         return to_bytes(picture[0])
 
-    def complete(self, index: int, seed: int, score: float, picture: Tensor) -> Iterator[Event]:
-        """Enlarge, fit to size, filter; yields the Picture."""
-        image = picture[None]
-        if self.upscaler is not None:
-            while image.shape[-1] < self.options.size:
-                image = yield from self.upscaler.enlarge(image)
-        array = resize_array(to_bytes(image[0]), self.options.size, self.options.size)
-        if self.wish.filter:
-            array = FILTERS.load(self.wish.filter)(array, seed % 2**32)
-        yield Picture(index, seed, array, scores={"clip": round(score, 4)}, recipe=self.recipe(seed))
+    def settings(self) -> dict[str, Any]:
+        return {"steps": self.steps, "sampler": self.sampler, "model": self.path.stem}
 
-    def recipe(self, seed: int) -> dict[str, Any]:
-        """Everything that makes this picture again; hashes instead of paths."""
-        options = self.options.model_dump(mode="json", exclude=set(OUTSIDE))
-        options |= {"seed": seed, "steps": self.steps, "sampler": self.sampler}
-        options["model"] = self.models["model"].stem
-        options["clip"] = [Path(name).stem for name in self.options.clip]
-        options |= {name: self.models[name].stem for name in ("upscaler", "secondary") if name in self.models}
-        inputs: dict[str, Any] = {
+    def digest(self) -> str:
+        return sha256(self.path)
+
+    def inputs(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
             name: sha256(path) for name in ("init", "mask") if (path := getattr(self.options, name))
         }
         if self.options.image_prompt:
-            inputs["image_prompt"] = [[sha256(prompt.text), prompt.weight] for prompt in self._image_prompts()]
-        options |= dict.fromkeys(inputs)
-        return {
-            "task": "create",
-            "prompt": self.options.prompt,
-            "negative_prompt": self.options.negative or None,
-            "steps": self.steps,
-            "sampler": self.sampler,
-            "guidance_scale": self.options.guidance,
-            "seed": seed,
-            "width": self.options.size,
-            "height": self.options.size,
-            "model": self.models["model"].stem,
-            "model_hash": sha256(self.models["model"])[:10],
-            "made_with": f"lienzo {__version__}",
-            "behaviour": BEHAVIOUR,
-            "torch": torch.__version__,
-            "device": self.device.type,
-            "options": options,
-            "style": self.wish.style,
-            "filter": self.wish.filter,
-            "models": {name: sha256(path) for name, path in self.models.items()},
-            "inputs": inputs,
-        }
+            found["image_prompt"] = [[sha256(prompt.text), prompt.weight] for prompt in self._image_prompts()]
+        read = [file for text in self.options.loss for file in loss_files(text)]
+        if read:
+            found["loss"] = [[sha256(resolve(Path(file))) for file in read], [*map(without_files, self.options.loss)]]
+        return found
 
 
 def open_secondary(name: str | None, device: torch.device) -> Model | None:
@@ -262,19 +201,17 @@ def open_secondary(name: str | None, device: torch.device) -> Model | None:
     return VDenoiser(lambda x, t: network(x, t).v)
 
 
-def to_bytes(picture: Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] to uint8 (H, W, 3)."""
-    return ((picture.permute(1, 2, 0).float() + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
-
-
-def open_easel(options: Create) -> Easel:
-    """Load what the options name.
+def open_easel(options: Create) -> Bench:
+    """Load what the options name: a pipeline of diffusers, or a network with its engine.
 
     Raises:
         BadInput: an unknown model, style or sampler, or files that do not fit.
     """
     check_pairs(options)
     device = pick_device(options.device)
+    pipeline = find_pipeline(options.model)
+    if pipeline is not None:
+        return open_pipeline_bench(options, pipeline, device)
     path = resolve(options.model)
     model = load_model(path, device)
     return Easel(options, engine_for(model, options, device), path, device)

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import Field
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Picture
 from lienzo.core.options import Options
-
-if TYPE_CHECKING:
-    from lienzo.tasks.create import Create
+from lienzo.core.text import printable
 
 CLOSE = 35.0  # dB: above this the eye sees no difference
+
+
+class Maker(Protocol):
+    """What makes a picture again."""
+
+    def recipe(self, seed: int) -> dict[str, Any]: ...
+
+    def pictures(self) -> Iterator[Event]: ...
+
+
+class Way(NamedTuple):
+    """How pictures of one task are made again.
+
+    `options` is the task's class; `outside` those that change no picture, `files` those that name files, `model` that
+    of the model; `make` opens what makes the picture; `clean` takes files out of other options of a recipe.
+    """
+
+    options: type[Options]
+    outside: tuple[str, ...]
+    files: tuple[str, ...]
+    model: str
+    make: Callable[[Any], Maker]
+    clean: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
 
 class Reproduce(Options):
@@ -28,9 +49,15 @@ class Reproduce(Options):
     mask: Path | None = None
     """The mask it was painted under, when it had one."""
     image_prompt: tuple[str, ...] = ()
-    """The pictures that CLIP guided towards, when there were some, as they were given to create."""
+    """The pictures that CLIP guided towards, when there were some, as they were given to create or paint."""
+    target: Path | None = None
+    """The picture that paint came near to, when there was one."""
+    spot_mask: tuple[Path, ...] = ()
+    """The masks of paint's spots, when there were some."""
+    loss: tuple[str, ...] = ()
+    """The losses, when one of them reads a file, as they were given."""
     model: str | None = None
-    """Where its model is, when it is not among the installed ones."""
+    """Where its model is, when it is not among the installed ones; for paint its VQGAN."""
     out: Path | None = None
     """Keep the new picture there."""
     device: str = "auto"
@@ -44,17 +71,17 @@ def run(options: Reproduce) -> Iterator[Event]:
     from lienzo.imaging.metadata import read_recipe
     from lienzo.imaging.reading import load_picture
     from lienzo.imaging.writing import save_picture
-    from lienzo.tasks.easel import open_easel
 
     recipe = read_recipe(options.picture) or {}
     parts = (recipe.get(part) for part in ("options", "models", "inputs"))
-    if recipe.get("task") != "create" or not all(isinstance(part, dict) for part in parts):
+    way = way_of(recipe.get("task"))
+    if way is None or not all(isinstance(part, dict) for part in parts):
         raise BadInput(f"{options.picture.name} carries no recipe of Lienzo; there is nothing to follow.")
-    create = followed(recipe, options)
-    easel = open_easel(create)
-    reasons = differences(recipe, easel.recipe(create.seed or 0))
+    given = followed(recipe, options, way)
+    maker = way.make(given)
+    reasons = differences(recipe, maker.recipe(given.seed or 0))  # type: ignore[attr-defined]
     made: np.ndarray | None = None
-    for event in easel.pictures():
+    for event in maker.pictures():
         if isinstance(event, Picture):
             made = event.image
             if options.out is not None:
@@ -71,27 +98,74 @@ def run(options: Reproduce) -> Iterator[Event]:
     yield verdict(error, psnr, options.picture, reasons)
 
 
-def followed(recipe: dict[str, Any], options: Reproduce) -> Create:
+def way_of(task: object) -> Way | None:
+    """How to make pictures of that task again, or None."""
+    if task == "create":
+        from lienzo.tasks.bench import OUTSIDE
+        from lienzo.tasks.create import Create
+        from lienzo.tasks.easel import open_easel
+        from lienzo.tasks.loss_files import without_loss_files
+
+        files = ("init", "mask", "image_prompt", "loss")
+        return Way(Create, OUTSIDE, files, "model", open_easel, without_loss_files)
+    if task == "paint":
+        from lienzo.tasks import painting
+        from lienzo.tasks.loss_files import without_loss_files
+        from lienzo.tasks.paint import Paint
+
+        return Way(Paint, painting.OUTSIDE, painting.FILES, "vqgan", painting.open_painting, without_loss_files)
+    return None
+
+
+def followed(recipe: dict[str, Any], options: Reproduce, way: Way) -> Options:
     """The options that a recipe tells. It comes with a picture from anywhere, so that it may name models, no files.
 
     Raises:
         BadInput: the recipe does not fit, or a file that it started from is not given.
     """
     from lienzo.imaging.metadata import private
-    from lienzo.tasks.create import Create
-    from lienzo.tasks.easel import OUTSIDE
 
-    given = {name: value for name, value in private(recipe["options"]).items() if name not in OUTSIDE}
-    unknown = [name for name in given if name not in Create.model_fields]
+    told = way.clean(private(recipe["options"]))
+    given = {name: value for name, value in told.items() if name not in way.outside}
+    unknown = [name for name in given if name not in way.options.model_fields]
     if unknown:
         raise BadInput(f"The recipe has the option '{unknown[0]}', which this version of Lienzo lacks.")
-    for name in ("init", "mask", "image_prompt"):
-        given[name] = getattr(options, name) or None
-        if name in recipe["inputs"] and given[name] is None:
+    for name in way.files:
+        here = getattr(options, name) or None
+        if name in recipe["inputs"] and here is None:
             flag = name.replace("_", "-")
             raise BadInput(f"This picture was made with --{flag}; give the same file to reproduce it.")
-    given |= {"device": options.device, "model": options.model or given.get("model")}
-    return Create.make(**{name: value for name, value in given.items() if value is not None})
+        if here is not None or name != "loss":
+            given[name] = here
+    given |= {"device": options.device, way.model: options.model or given.get(way.model)}
+    refuse_unknown_models({**given, way.model: None} if options.model else given, "diffusers" in recipe)
+    return way.options.make(**{name: value for name, value in given.items() if value is not None})
+
+
+def refuse_unknown_models(given: dict[str, Any], pipeline: bool) -> None:
+    """A picture from anywhere may not make this machine download what its user never asked for.
+
+    Args:
+        given: options of a recipe.
+        pipeline: whether it says that a pipeline of diffusers made it.
+
+    Raises:
+        BadInput: one of them names a model of the hub that is not in the cache, or a pipeline that is nowhere.
+    """
+    from lienzo.tasks.hub_pipelines import find_pipeline
+    from lienzo.weights.hub import is_kept
+    from lienzo.weights.places import HUB
+
+    named = [value for option, value in given.items() if option not in ("prompt", "negative", "style")]
+    texts = [each for value in named for each in (value if isinstance(value, list) else [value])]
+    for name in texts:
+        if isinstance(name, str) and name.startswith(HUB) and not is_kept(name.removeprefix(HUB)):
+            shown = printable(name, 150)
+            raise BadInput(f"It was made with '{shown}', which is not on this machine; fetch it first with create.")
+    model = given.get("model")
+    if pipeline and isinstance(model, str) and not model.startswith(HUB) and find_pipeline(model) is None:
+        shown = printable(model, 100)
+        raise BadInput(f"It was made by '{shown}', a pipeline of diffusers; say where it is with --model.")
 
 
 def verdict(error: float, psnr: float, path: Path, reasons: list[str]) -> Note:
@@ -114,7 +188,12 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     for name, digest in old.get("inputs", {}).items():
         if new["inputs"].get(name) != digest:
             found.append(f"The {name.replace('_', ' ')} picture is another one.")
-    for name, word in (("behaviour", "behaviour version"), ("torch", "torch"), ("device", "device")):
-        if old.get(name) != new[name]:
-            found.append(f"It was made with {word} {old.get(name)}, this is {new[name]}.")
+    for name, word in (
+        ("behaviour", "behaviour version"),
+        ("torch", "torch"),
+        ("device", "device"),
+        ("diffusers", "diffusers"),
+    ):
+        if old.get(name) != new.get(name):
+            found.append(f"It was made with {word} {old.get(name)}, this is {new.get(name)}.")
     return found

@@ -268,6 +268,16 @@ def coded(prepared: Prepared, rows: np.ndarray, code: LinearCode, styles: Sequen
     )
 
 
+def shrunk(images: np.ndarray, times: int) -> np.ndarray:
+    """Pictures (N, S, S, 3) uint8 at 1/times of their size, each pixel the mean of those it stands for."""
+    size = images.shape[1] // times
+    parts = []
+    for part in np.array_split(images, max(len(images) // 256, 1)):
+        blocks = part.reshape(len(part), size, times, size, times, 3)
+        parts.append(blocks.mean((2, 4), dtype=np.float32).round().astype(np.uint8))
+    return np.concatenate(parts)
+
+
 def picture_set(prepared: Prepared, rows: np.ndarray) -> DataSet:
     """Pictures alone, for networks that read no captions."""
     images = prepared.data.images[rows]

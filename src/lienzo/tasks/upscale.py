@@ -32,8 +32,8 @@ def run(options: Upscale) -> Iterator[Event]:
     """Yields progress and one Picture (saved) for each input."""
     from lienzo.imaging.reading import load_picture, to_tensor
     from lienzo.imaging.writing import save_picture
+    from lienzo.tasks.bench import to_bytes
     from lienzo.tasks.devices import pick_device
-    from lienzo.tasks.easel import to_bytes
     from lienzo.tasks.upscalers import open_upscaler
 
     if options.model == "none":

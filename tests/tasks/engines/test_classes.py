@@ -50,12 +50,13 @@ def test_what_an_engine_promises(name: str) -> None:
         assert sigmas[-1] == 0
     assert made.latents.shape == (3 if name == "colour" else 1, 8, 8)
     x = torch.randn(2, *made.latents.shape)
-    denoised = made.denoiser(Wish((("Bag", 1.0),)), 2, 2.0)(x, torch.tensor([3.0, 3.0]))
+    bag = Wish((("Bag", 1.0),))
+    denoised = made.denoiser(bag, 2, 2.0)(x, torch.tensor([3.0, 3.0]))
     assert denoised.shape == x.shape
     assert denoised.abs().max() <= 1
-    for picture in (made.latents.decode(denoised), made.latents.finish(3 * denoised)):
+    for picture in (made.latents.decode(denoised), made.latents.finish(3 * denoised, bag)):
         assert picture.shape == (2, 3, 8, 8)
-    assert made.latents.finish(3 * denoised).abs().max() <= 1
+    assert made.latents.finish(3 * denoised, bag).abs().max() <= 1
     assert made.latents.encode is not None
     assert torch.allclose(made.latents.encode(made.latents.decode(denoised)), denoised, atol=1e-6)
 

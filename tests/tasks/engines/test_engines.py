@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import ADM, STYLES
 from torch import nn
 
@@ -52,13 +53,16 @@ def test_what_an_engine_promises(name: str) -> None:
     for steps in (1, 1000):
         assert (engine.sigmas(steps).diff() < 0).all()
     x = torch.randn(3, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
-    model = engine.denoiser(Wish((("fox", 1.0),)), 3, 2.0)
+    wish = Wish((("fox", 1.0),))
+    model = engine.denoiser(wish, 3, 2.0)
     denoised = model(x * sigmas[0], sigmas[:1].expand(3))
     assert denoised.shape == x.shape
     assert denoised.isfinite().all()
-    for picture in (engine.latents.decode(denoised), engine.latents.finish(denoised)):
-        assert picture.shape == (3, 3, engine.size, engine.size)
-    assert engine.latents.finish(denoised).abs().max() <= 1
+    assert engine.latents.decode(denoised).shape == (3, 3, engine.size, engine.size)
+    finished = engine.latents.finish(denoised, wish)
+    assert finished.shape[:2] == (3, 3)
+    assert finished.shape[2] == finished.shape[3] >= engine.size
+    assert finished.abs().max() <= 1
     if engine.latents.encode is not None:
         codes = engine.latents.encode(engine.latents.decode(denoised))
         assert torch.allclose(codes, denoised, atol=0.1)
@@ -113,8 +117,11 @@ def test_refining_can_be_left_out() -> None:
     codes = torch.randn(1, *plain.latents.shape)
     assert plain.models == ("code", "sentence")
     assert refined.models == ("code", "sentence", "refiner")
-    assert torch.equal(plain.latents.finish(codes), plain.latents.decode(codes).clamp(-1, 1))
-    assert not torch.equal(refined.latents.finish(codes), plain.latents.finish(codes))
+    fox, cat = Wish((("fox", 1.0),)), Wish((("cat", 1.0),))
+    rough, finished = plain.latents.finish(codes, fox), refined.latents.finish(codes, fox)
+    assert torch.equal(rough, plain.latents.decode(codes).clamp(-1, 1))
+    assert not torch.equal(F.interpolate(rough, finished.shape[-2:], mode="bilinear"), finished)
+    assert torch.equal(rough, plain.latents.finish(codes, cat))
 
 
 def test_upsamplers_cannot_start_from_a_sentence() -> None:

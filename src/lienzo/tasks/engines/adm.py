@@ -46,7 +46,7 @@ class AdmEngine:
             learned_range=settings.learn_sigma,
             rescale_timesteps=settings.rescale_timesteps,
         )
-        self.latents = Latents((3, self.size, self.size), lambda x: x, None, lambda x: x.clamp(-1, 1))
+        self.latents = Latents((3, self.size, self.size), lambda x: x, None, lambda x, _: x.clamp(-1, 1))
 
     def sigmas(self, steps: int) -> Tensor:
         """The trained noise levels at any number of steps, 0 last."""

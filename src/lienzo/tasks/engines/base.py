@@ -40,13 +40,14 @@ class Latents:
         shape: of one latent, without the batch.
         decode: latents (B, ...) to pictures (B, 3, S, S) in [-1, 1], differentiable.
         encode: the way back, or None where there is none.
-        finish: latents to finished pictures in [-1, 1]; more careful than `decode`.
+        finish: latents and what they should show to finished pictures (B, 3, S', S') in [-1, 1]; more careful than
+            `decode`, and maybe larger.
     """
 
     shape: tuple[int, ...]
     decode: Callable[[Tensor], Tensor]
     encode: Callable[[Tensor], Tensor] | None = None
-    finish: Callable[[Tensor], Tensor] = field(default=lambda x: x)
+    finish: Callable[[Tensor, Wish], Tensor] = field(default=lambda x, wish: x)
 
 
 class Engine(Protocol):

@@ -51,7 +51,7 @@ class ClassEngine:
         def grey(x: Tensor) -> Tensor:
             return x.mean(dim=1, keepdim=True) if channels == 1 else x
 
-        self.latents = Latents((channels, self.size, self.size), coloured, grey, lambda x: coloured(x.clamp(-1, 1)))
+        self.latents = Latents((channels, self.size, self.size), coloured, grey, lambda x, _: coloured(x.clamp(-1, 1)))
 
     def sigmas(self, steps: int) -> Tensor:
         """The noise levels that the network was trained for, 0 last."""

@@ -14,6 +14,7 @@ from lienzo.diffusion.denoiser import FlowDenoiser
 from lienzo.diffusion.drawing import FIRST_TIME, STEPS
 from lienzo.diffusion.linear_code import LinearCode
 from lienzo.diffusion.own_painter import OwnPainter
+from lienzo.diffusion.refiner import Refiner
 from lienzo.diffusion.sigmas import flow
 from lienzo.guidance.steer import classifier_free
 from lienzo.tasks.create import Create
@@ -31,7 +32,7 @@ class PainterEngine:
         model: the network.
         code: the linear code that it was trained on.
         read: sentences to vectors (N, D), the ones it was trained on.
-        refiner: cleans the drawings, or None.
+        refiner: finishes the drawings, told what they show, or None.
         device: where to compute.
         models: names of the models used besides the network.
     """
@@ -46,7 +47,7 @@ class PainterEngine:
         model: CodePainter,
         code: LinearCode,
         read: Callable[[Sequence[str]], Tensor],
-        refiner: Callable[[Tensor], Tensor] | None,
+        refiner: Refiner | None,
         device: torch.device,
         models: tuple[str, ...] = ("code", "sentence"),
     ):
@@ -56,9 +57,15 @@ class PainterEngine:
         self.styles: tuple[str, ...] = tuple(model.config["styles"])
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
 
-    def _finish(self, codes: Tensor) -> Tensor:
+    def _finish(self, codes: Tensor, wish: Wish) -> Tensor:
         picture = self.latents.decode(codes).clamp(-1, 1)
-        return picture if self.refiner is None else self.refiner(picture).clamp(-1, 1)
+        if self.refiner is None:
+            return picture
+        known = self.refiner.config["styles"]  # another painter may have styles that the refiner never saw
+        name = self.styles[index] if (index := self.style_index(wish.style)) < len(self.styles) else None
+        style = torch.full((len(codes),), known.index(name) if name in known else len(known), device=self.device)
+        text, _ = self._vectors(wish)
+        return self.refiner(picture, text.expand(len(codes), -1), style).clamp(-1, 1)
 
     def sigmas(self, steps: int) -> Tensor:
         """Even steps in flow time t, as noise levels t / (1 - t)."""
@@ -119,5 +126,10 @@ def open_own_painter(model: OwnPainter, options: Create, device: torch.device) -
     return PainterEngine(model.painter, model.code, read, _refiner(options, device), device, ("sentence",))
 
 
-def _refiner(options: Create, device: torch.device) -> Callable[[Tensor], Tensor] | None:
-    return load_model(resolve("refiner"), device) if options.refine else None
+def _refiner(options: Create, device: torch.device) -> Refiner | None:
+    if not options.refine:
+        return None
+    refiner = load_model(resolve("refiner"), device)
+    if not isinstance(refiner, Refiner):
+        raise BadInput("The model 'refiner' is no refiner; leave it out with --no-refine.")
+    return refiner

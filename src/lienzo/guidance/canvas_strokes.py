@@ -1,0 +1,229 @@
+"""Canvases of strokes: coloured ones (CLIPDraw) and a black line sketch; both can be written as SVG."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lienzo.core.errors import BadInput
+from lienzo.guidance.bezier import draw_strokes
+from lienzo.guidance.draws import Generators, uniform
+from lienzo.guidance.ops import clamp_with_grad
+
+REACH = 0.25
+"""Positions are kept in this share of the longer side, so that one learning rate suits them and the colours."""
+
+
+class StrokeCanvas:
+    """Cubic Bézier strokes with a width, a colour and an opacity each (CLIPDraw, Frans et al. 2021).
+
+    Args:
+        batch, height, width: of the pictures.
+        strokes: how many.
+        thick: width of the widest strokes at first, as a share of the longer side; the last ones are a fifth as wide.
+        start: (1 or B, 3, H, W) in [0, 1]: the paper takes its mean colour, and strokes its colour where they lie.
+            White paper and colours drawn at random without it.
+        generators: where the strokes are drawn.
+        device: where the parameters lie.
+    """
+
+    lr = 0.03
+
+    def __init__(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        *,
+        strokes: int = 96,
+        thick: float = 0.08,
+        start: Tensor | None = None,
+        generators: Generators = None,
+        device: torch.device | str = "cpu",
+    ):
+        check(strokes, thick)
+        self.shape = (height, width)
+        draws = uniform(generators, batch, strokes, 13).to(device)
+        curves = scattered(draws[..., :9], self.shape, 0.25)
+        paper = torch.ones(batch, 3, 1, 1, device=device)
+        inks = torch.cat([draws[..., 9:12], 0.6 + 0.3 * draws[..., 12:]], -1)
+        if start is not None:
+            start = start.to(device).expand(batch, 3, height, width)
+            paper = start.mean((2, 3), keepdim=True)
+            inks[..., :3] = colours_at(start, curves.mean(2))
+        # From wide to narrow, so that detail lies on top.
+        widths = thick * 5 ** -torch.linspace(0, 1, strokes, device=device)
+        self.paper = paper
+        self.curves = (curves / REACH).requires_grad_()  # (B, S, 4, 2)
+        self.widths = widths.log().repeat(batch, 1).requires_grad_()  # (B, S)
+        self.inks = inks.clamp(0, 1).requires_grad_()  # (B, S, 4)
+
+    def render(self) -> Tensor:
+        longer = max(self.shape)
+        inks = clamp_with_grad(self.inks, 0.0, 1.0)
+        paper = self.paper.expand(-1, -1, *self.shape)
+        return draw_strokes(paper, self.curves * REACH * longer, self.widths.exp() * longer, inks).clamp(0, 1)
+
+    def parameters(self) -> list[Tensor]:
+        return [self.curves, self.widths, self.inks]
+
+    def project(self) -> None:
+        """Keep colours that can be shown, strokes that can be seen, and control points near the picture."""
+        with torch.no_grad():
+            self.inks[..., :3].clamp_(0, 1)
+            self.inks[..., 3].clamp_(0.05, 1)
+            self.widths.clamp_(math.log(0.004), math.log(0.5))
+            keep_near(self.curves, self.shape)
+
+    def svg(self, picture: int = 0) -> str:
+        """One picture as the text of an SVG file, sharp at any size."""
+        with torch.no_grad():
+            longer = max(self.shape)
+            return svg_text(
+                self.shape,
+                self.paper[picture, :, 0, 0],
+                self.curves[picture] * REACH * longer,
+                self.widths[picture].exp() * longer,
+                self.inks[picture].clamp(0, 1),
+            )
+
+
+class SketchCanvas:
+    """Black lines on white paper, of one width; only where they run is painted.
+
+    Args:
+        batch, height, width: of the pictures.
+        strokes: how many.
+        thick: width of the lines, as a share of the longer side.
+        start: (1 or B, 3, H, W) in [0, 1]: lines begin where it is dark. Anywhere without it.
+        generators: where the lines are drawn.
+        device: where the parameters lie.
+    """
+
+    lr = 0.05
+
+    def __init__(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        *,
+        strokes: int = 24,
+        thick: float = 0.02,
+        start: Tensor | None = None,
+        generators: Generators = None,
+        device: torch.device | str = "cpu",
+    ):
+        check(strokes, thick)
+        self.shape, self.thick = (height, width), thick
+        draws = uniform(generators, batch, strokes, 9).to(device)
+        curves = scattered(draws, self.shape, 0.4)
+        if start is not None:
+            places = dark_places(start.to(device).expand(batch, 3, height, width), draws[..., 8])
+            curves = curves + (places - curves.mean(2))[:, :, None]
+        self.curves = (curves / REACH).requires_grad_()  # (B, S, 4, 2)
+
+    def render(self) -> Tensor:
+        batch, strokes = self.curves.shape[:2]
+        longer = max(self.shape)
+        paper = self.curves.new_ones(batch, 3, *self.shape)
+        widths = self.curves.new_full((batch, strokes), self.thick * longer)
+        return draw_strokes(paper, self.curves * REACH * longer, widths, self._inks(batch)).clamp(0, 1)
+
+    def parameters(self) -> list[Tensor]:
+        return [self.curves]
+
+    def project(self) -> None:
+        """Keep control points near the picture."""
+        with torch.no_grad():
+            keep_near(self.curves, self.shape)
+
+    def svg(self, picture: int = 0) -> str:
+        """One picture as the text of an SVG file, sharp at any size."""
+        with torch.no_grad():
+            longer = max(self.shape)
+            curves = self.curves[picture] * REACH * longer
+            widths = curves.new_full((len(curves),), self.thick * longer)
+            return svg_text(self.shape, curves.new_ones(3), curves, widths, self._inks(1)[0])
+
+    def _inks(self, batch: int) -> Tensor:
+        black = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(self.curves)
+        return black.expand(batch, self.curves.shape[1], 4)
+
+
+def check(strokes: int, thick: float) -> None:
+    """Refuse numbers of strokes and widths that cannot be drawn."""
+    if not 1 <= strokes <= 4096:
+        raise BadInput(f"A drawing has 1 to 4096 strokes, not {strokes}.")
+    if not 0 < thick <= 0.5:
+        raise BadInput(f"Strokes are wider than 0 and at most 0.5 of the longer side, not {thick:g}.")
+
+
+def scattered(draws: Tensor, shape: tuple[int, int], length: float) -> Tensor:
+    """Strokes that begin anywhere and wander: (B, S, 4, 2) in shares of the longer side.
+
+    Args:
+        draws: uniform in [0, 1), (B, S, 9): two for where, six for the three steps, and the last for the length.
+        length: of the longest, as a share of the longer side.
+    """
+    side = torch.tensor([shape[1], shape[0]]).to(draws) / max(shape)
+    first = draws[..., :2] * side
+    steps = (draws[..., 2:8].unflatten(-1, (3, 2)) * 2 - 1) * length * (0.4 + 0.6 * draws[..., 8, None, None])
+    return torch.cat([first[..., None, :], first[..., None, :] + steps.cumsum(-2) / 2], -2)
+
+
+def colours_at(pictures: Tensor, places: Tensor) -> Tensor:
+    """Colours (B, S, 3) of pictures (B, 3, H, W) at places (B, S, 2) in shares of the longer side."""
+    side = torch.tensor([pictures.shape[3], pictures.shape[2]]).to(places) / max(pictures.shape[2:])
+    grid = (places / side * 2 - 1)[:, :, None]
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)[..., 0].transpose(1, 2)
+
+
+def dark_places(pictures: Tensor, draws: Tensor) -> Tensor:
+    """Places (B, S, 2), in shares of the longer side, more often where pictures (B, 3, H, W) are dark.
+
+    `draws` (B, S) are uniform in [0, 1).
+    """
+    height, width = pictures.shape[2:]
+    dark = (1 - pictures.mean(1)).flatten(1).square() + 1e-6
+    reached = dark.cumsum(1) / dark.sum(1, keepdim=True)
+    pixel = torch.searchsorted(reached, draws.contiguous()).clamp(max=height * width - 1)
+    return torch.stack([pixel % width + 0.5, pixel.div(width, rounding_mode="floor") + 0.5], -1) / max(height, width)
+
+
+def keep_near(curves: Tensor, shape: tuple[int, int]) -> None:
+    """Clamp control points (B, S, 4, 2), in units of `REACH`, to the picture and a tenth around it."""
+    for axis, side in enumerate((shape[1], shape[0])):
+        curves[..., axis].clamp_(-0.1 / REACH, (side / max(shape) + 0.1) / REACH)
+
+
+def svg_text(shape: tuple[int, int], paper: Tensor, curves: Tensor, widths: Tensor, inks: Tensor) -> str:
+    """A drawing as SVG.
+
+    Args:
+        shape: height and width in pixels.
+        paper: colour (3,) in [0, 1].
+        curves: control points in pixels, (S, 4, 2).
+        widths: in pixels, (S,).
+        inks: red, green, blue and opacity in [0, 1], (S, 4).
+    """
+    height, width = shape
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        f'<rect width="{width}" height="{height}" fill="{_hex(paper.tolist())}"/>',
+        '<g fill="none" stroke-linecap="round" stroke-linejoin="round">',
+    ]
+    for curve, thick, (*colour, opacity) in zip(curves.flatten(1).tolist(), widths.tolist(), inks.tolist()):
+        x0, y0, *rest = (f"{value:.2f}" for value in curve)
+        lines.append(
+            f'<path d="M{x0} {y0} C{" ".join(rest)}" stroke="{_hex(colour)}" stroke-width="{thick:.2f}" '
+            f'stroke-opacity="{opacity:.3f}"/>'
+        )
+    return "\n".join([*lines, "</g>", "</svg>", ""])
+
+
+def _hex(colour: list[float]) -> str:
+    return "#" + "".join(f"{round(value * 255):02x}" for value in colour)

@@ -1,0 +1,120 @@
+"""What a painting is pulled towards, as guides: a story's chapters, spots, pictures, noise, further losses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lienzo.core.errors import BadInput
+from lienzo.core.text import printable
+from lienzo.guidance.cutouts import CUTOUTS, Cutter
+from lienzo.guidance.draws import Generators
+from lienzo.guidance.guide import Guide, Target, aim
+from lienzo.guidance.losses import Loss, init_loss
+from lienzo.guidance.losses_chosen import Surroundings, chosen_loss, named_uniquely
+from lienzo.guidance.options import GuidanceOptions
+from lienzo.guidance.perceptor import Perceptor
+from lienzo.guidance.prompts import Prompt, parse_prompts
+from lienzo.guidance.spots import SpotCutter
+from lienzo.guidance.story import parse_story
+from lienzo.imaging.reading import load_picture, to_tensor
+from lienzo.tasks.paint import Paint
+
+GRAIN = 100.0  # scale of total variation beside prompts of the default scale: that of clip-diffusion-art
+NEAR = 1000.0  # scale of the squared difference to a picture, as of the chosen losses
+_NOISE = re.compile(r"(\d{1,18})(?::([-+]?\d+(?:\.\d+)?))?")
+
+
+class Goals:
+    """The guides of a painting.
+
+    Args:
+        options: of the task.
+        perceptors: that guide, with equal say.
+        spots: one mask (1, 1, H, W) in [0, 1] for each spot prompt.
+        pictures: `init` and `target` as (1, 3, H, W) in [0, 1], where there are any.
+        device: where to compute.
+
+    Raises:
+        BadInput: a prompt, a spot or a loss does not fit.
+    """
+
+    def __init__(
+        self,
+        options: Paint,
+        perceptors: Sequence[Perceptor],
+        spots: Sequence[Tensor],
+        pictures: dict[str, Tensor],
+        device: torch.device,
+    ):
+        self.options, self.perceptors, self.device = options, perceptors, device
+        self.guidance = GuidanceOptions.make(
+            tv_scale=GRAIN * options.smooth,
+            range_scale=0.0,
+            cutn=options.cuts,
+            cutn_batches=options.cut_batches,
+            cutouts=options.cutouts,
+            skip_augs=not options.augment,
+            distance=options.distance,
+        )
+        self.chapters = parse_story(options.prompt) if options.prompt else [[]]
+        images = [prompt for text in options.image_prompt for prompt in parse_prompts(text, image=True)]
+        everywhere = self._spots(spots) + self._noise()
+        self.targets = [self._aim([*chapter, *images]) + everywhere for chapter in self.chapters]
+        self.extra = self._losses(pictures)
+
+    @property
+    def text(self) -> str:
+        """The wanted texts of the last chapter, for the judge; empty where there is none."""
+        return ", ".join(prompt.text for prompt in self.chapters[-1] if prompt.weight > 0)
+
+    def guides(self, generators: Generators) -> list[Guide]:
+        """A guide for each chapter; all draw from the same generators."""
+        return [Guide(self.guidance, targets, self.extra, generators) for targets in self.targets]
+
+    def _cutter(self, perceptor: Perceptor) -> Cutter:
+        return CUTOUTS.load(self.options.cutouts)(perceptor.size, self.guidance)
+
+    def _aim(self, prompts: Sequence[Prompt]) -> list[Target]:
+        if not prompts:
+            return []
+        share = 1 / len(self.perceptors)
+        return [aim(each, self._cutter(each), [list(prompts)], self._read, share) for each in self.perceptors]
+
+    def _spots(self, masks: Sequence[Tensor]) -> list[Target]:
+        share = 1 / len(self.perceptors)
+        return [
+            aim(each, SpotCutter(self._cutter(each), mask), [parse_prompts(text)], None, share)
+            for text, mask in zip(self.options.spot, masks, strict=True)
+            for each in self.perceptors
+        ]
+
+    def _noise(self) -> list[Target]:
+        found = []
+        for text in self.options.noise_prompt:
+            match = _NOISE.fullmatch(text.strip())
+            if match is None:
+                raise BadInput(f"The noise prompt '{printable(text, 60)}' is not SEED or SEED:WEIGHT, as in 7:0.5.")
+            weight = torch.tensor([[float(match[2] or 1)]])
+            for each in self.perceptors:
+                length = each.encode_text(["noise"]).shape[-1]
+                drawn = torch.randn(1, length, generator=torch.Generator().manual_seed(int(match[1])))
+                stop, share = torch.full((1, 1), -torch.inf), 1 / len(self.perceptors)
+                found.append(Target(each, self._cutter(each), drawn.to(self.device), weight, stop, share))
+        return found
+
+    def _losses(self, pictures: dict[str, Tensor]) -> list[tuple[str, Loss, float]]:
+        init = pictures["init"] * 2 - 1 if "init" in pictures else None
+        around = Surroundings(init, self._read, self.perceptors)
+        rows: list[tuple[str, Loss, float]] = [
+            (name, init_loss(pictures[name] * 2 - 1), NEAR * weight)
+            for name, weight in (("init", self.options.init_weight), ("target", self.options.target_weight))
+            if name in pictures and weight
+        ]
+        return named_uniquely([*rows, *(chosen_loss(text, around) for text in self.options.loss)])
+
+    def _read(self, path: str) -> Tensor:
+        return to_tensor(load_picture(path)).to(self.device)

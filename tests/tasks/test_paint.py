@@ -1,0 +1,309 @@
+"""`paint`: pictures that their recipe makes again, goals of every kind, and one sentence for what does not fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lienzo.autoencoders.vqgan import VQModel
+from lienzo.core.errors import BadInput
+from lienzo.core.events import Event, Metric, Note, Picture, Preview, Progress
+from lienzo.guidance.canvas import CANVASES
+from lienzo.guidance.optimisers import OPTIMISERS
+from lienzo.imaging.metadata import read_recipe
+from lienzo.imaging.reading import load_picture
+from lienzo.tasks import canvases
+from lienzo.tasks.paint import Paint, run
+from lienzo.tasks.painting import measure
+from lienzo.tasks.reproduce import Reproduce
+from lienzo.tasks.reproduce import run as run_reproduce
+from lienzo.weights.models import Card, save_model
+
+FAST: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "size": 24, "iterations": 3, "cuts": 2, "canvas": "pixels"}
+
+
+def paint(**options: Any) -> list[Event]:
+    return list(run(Paint.make(**{**FAST, **options})))
+
+
+def picture(**options: Any) -> Picture:
+    return next(event for event in paint(**options) if isinstance(event, Picture))
+
+
+def verdict(name: str = "painting.png", **options: Any) -> str:
+    last = list(run_reproduce(Reproduce.make(picture=Path(name), **options)))[-1]
+    assert isinstance(last, Note)
+    return last.text
+
+
+def a_picture(name: str, height: int = 24, width: int = 24) -> Path:
+    pixels = np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(name)
+    return Path(name)
+
+
+def half(name: str, height: int = 24, width: int = 24) -> Path:
+    """A mask that is white on the left."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[:, : width // 2] = 255
+    Image.fromarray(mask).save(name)
+    return Path(name)
+
+
+class TinyStage(torch.nn.Module):
+    """An autoencoder of four codes, a quarter as large a side."""
+
+    factor, channels = 4, 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codebook = torch.tensor([[-1.0, -1, -1], [1, 1, 1], [1, -1, -1], [-1, -1, 1]])
+
+    def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(images, 4)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("canvas", list(CANVASES))
+def test_every_canvas_paints(canvas: str) -> None:
+    events = paint(canvas=canvas, previews=2)
+    done = next(event for event in events if isinstance(event, Picture))
+    assert done.image.shape == (24, 24, 3)
+    assert done.image.std() > 0
+    assert -1 <= done.scores["judge"] <= 1
+    assert [event.done for event in events if isinstance(event, Progress)] == [1, 2, 3]
+    assert [event.step for event in events if isinstance(event, Preview)] == [2]
+    assert {event.name for event in events if isinstance(event, Metric)} >= {"prompts", "tv"}
+    assert os.listdir() == ["painting.png"]
+    assert np.array_equal(load_picture("painting.png"), done.image)
+
+
+@pytest.mark.parametrize("optimiser", list(OPTIMISERS))
+def test_every_optimiser_and_the_seed_decides(optimiser: str) -> None:
+    one = picture(optimiser=optimiser).image
+    assert np.array_equal(picture(optimiser=optimiser).image, one)
+    assert not np.array_equal(picture(optimiser=optimiser, seed=8).image, one)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": "a red fox | fog:-0.5"}, {"prompt": "a seed ^ a tree"}, {"prompt": "a fox:1:0.4"},
+        {"noise_prompt": ("3", "5:-0.2")}, {"smooth": 50}, {"loss": ("symmetry:3",)}, {"cutouts": "whole"},
+        {"loss": ("palette:2; colours=red->blue", "contrast")}, {"augment": False}, {"distance": "cosine"},
+        {"drops": (0.1,)}, {"clip": ("judge",)}, {"iterations": 4}, {"cut_batches": 2}, {"lr": 0.2},
+    ],
+)  # fmt: skip
+def test_what_is_asked_for_changes_the_picture(changes: dict[str, Any]) -> None:
+    assert not np.array_equal(picture(**changes).image, picture().image)
+
+
+def test_prompts_of_any_script_and_a_name_for_the_judge() -> None:
+    assert picture(prompt="🦊🍎").scores["judge"]
+    assert picture(prompt="ثعلب أحمر").image.shape == (24, 24, 3)
+    assert picture(prompt="un zorro rojo | \\^ \\| \\: nada").scores
+    assert not picture(prompt="", image_prompt=(str(a_picture("sea.png")),)).scores
+    assert not picture(judge="none").scores
+
+
+def test_a_judge_that_guides_is_told() -> None:
+    notes = [event.text for event in paint(clip=("judge",)) if isinstance(event, Note)]
+    assert "its score says little" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"size": 100}, (100, 100)), ({"size": 160, "aspect": "widescreen"}, (160, 90)),
+        ({"size": 100, "aspect": "portrait"}, (80, 100)), ({"size": 90, "aspect": "3:2"}, (90, 60)),
+        ({"width": 33, "height": 21}, (33, 21)), ({"width": 60, "aspect": "3:2"}, (60, 40)),
+        ({"height": 40, "aspect": "2:1"}, (80, 40)), ({"size": 64, "aspect": "1:1.5"}, (42, 64)),
+    ],
+)  # fmt: skip
+def test_sizes(options: dict[str, Any], size: tuple[int, int]) -> None:
+    assert measure(Paint.make(prompt="a", **options)) == size
+
+
+def test_the_shape_of_the_init() -> None:
+    a_picture("wide.png", 20, 60)
+    image = picture(init=Path("wide.png"), aspect="init", size=48).image
+    assert image.shape == (16, 48, 3)
+
+
+# Goals
+
+
+def test_the_mask_keeps_what_is_black() -> None:
+    init, mask = a_picture("start.png"), half("mask.png")
+    image = picture(init=init, mask=mask, lr=0.3).image
+    start = load_picture("start.png")
+    assert np.array_equal(image[:, 12:], start[:, 12:])
+    assert (image[:, :12] != start[:, :12]).mean() > 0.5
+    half("small.png", 12, 12)
+    assert np.array_equal(picture(init=init, mask=Path("small.png"), lr=0.3).image[:, 14:], start[:, 14:])
+
+
+def test_a_spot_is_painted_where_its_mask_is() -> None:
+    """With nothing but a spot, no pixel outside it moves."""
+    init = a_picture("start.png")
+    image = picture(prompt="", spot=("a moon",), spot_mask=(half("mask.png"),), init=init, smooth=0).image
+    start = load_picture("start.png")
+    assert np.array_equal(image[:, 12:], start[:, 12:])
+    assert (image[:, :12] != start[:, :12]).mean() > 0.5
+
+
+def test_targets_and_inits_pull() -> None:
+    goal = a_picture("goal.png")
+    wanted = load_picture("goal.png").astype(int)
+
+    def away(**options: Any) -> float:
+        return float(np.abs(picture(iterations=20, **options).image.astype(int) - wanted).mean())
+
+    free = away()
+    assert away(target=goal, target_weight=50) < 0.8 * free
+    assert away(init=goal, init_weight=50) < away(init=goal)
+
+
+def test_vqgan_paints_in_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("net.ckpt").write_bytes(b"weights")
+    monkeypatch.setattr(canvases, "open_stage", lambda path, device: TinyStage())
+    image = picture(canvas="vqgan", vqgan="net.ckpt", size=24, lr=0.5).image
+    colours = {tuple(colour) for colour in image.reshape(-1, 3).tolist()}
+    assert colours <= {(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255)}
+    assert verdict(model="net.ckpt").startswith("Exact")
+    with pytest.raises(BadInput, match="multiples of 4 pixels; --width 26 could be 24"):
+        paint(canvas="vqgan", vqgan="net.ckpt", width=26, height=24)
+
+
+def test_a_vqgan_is_read_from_its_file() -> None:
+    torch.manual_seed(0)
+    structure = {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
+                 "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}  # fmt: skip
+    model = VQModel(ddconfig=structure, n_embed=8, embed_dim=8)
+    save_model("net.safetensors", "vqgan", model.config, model.state_dict(), Card(title="tiny", licence="CC0-1.0"))
+    image = picture(canvas="vqgan", vqgan="net.safetensors", size=32, aspect="2:1").image
+    assert image.shape == (16, 32, 3)
+    assert verdict(model="net.safetensors").startswith("Exact")
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"prompt": "a seed ^ a tree | autumn:0.5", "optimiser": "radam", "drops": (0.2, 0.6)},
+        {"canvas": "hex; cells=7", "loss": ("symmetry", "palette:2; colours=red->gold"), "aspect": "3:2"},
+        {"seed": 2**63 - 1, "canvas": "strokes; strokes=9", "auto_stop": 1, "cutouts": "disco"},
+    ],
+)  # fmt: skip
+def test_reproduce_makes_it_again(options: dict[str, Any]) -> None:
+    paint(**options)
+    assert verdict() == "Exact: every pixel is the same."
+
+
+def test_reproduce_asks_for_pictures() -> None:
+    given: dict[str, Any] = {
+        "init": a_picture("start.png"), "mask": half("mask.png"), "target": a_picture("goal.png"),
+        "spot_mask": (half("spot.png"),), "image_prompt": ("goal.png:0.5",), "loss": ("style:2; picture=goal.png",),
+    }  # fmt: skip
+    paint(**given, spot=("a moon",))
+    for name in given:
+        with pytest.raises(BadInput, match=f"made with --{name.replace('_', '-')}; give the same"):
+            verdict(**{key: value for key, value in given.items() if key != name})
+    assert verdict(**given).startswith("Exact")
+    assert "The target picture is another one." in verdict(**{**given, "target": a_picture("another.png")})
+    recipe = read_recipe("painting.png")
+    assert recipe is not None
+    assert "goal" not in str(recipe)
+
+
+def test_a_recipe_opens_no_files() -> None:
+    from lienzo.imaging.writing import save_picture
+
+    paint(loss=("contrast",))
+    recipe = read_recipe("painting.png")
+    assert recipe is not None
+    a_picture("mine.png")
+    for hostile in (
+        {"loss": ["style; picture=mine.png"]}, {"loss": "style; picture=mine.png"}, {"loss": [{"a": 1}]},
+        {"vqgan": "/etc/passwd", "canvas": "vqgan"}, {"canvas": "/etc/passwd"}, {"optimiser": "../x"},
+    ):  # fmt: skip
+        bent = {**recipe, "options": {**recipe["options"], **hostile}}
+        save_picture(np.zeros((8, 8, 3), np.uint8), "forged.png", metadata=bent, exist_ok=True)
+        with pytest.raises(BadInput) as caught:
+            verdict("forged.png")
+        assert "root:" not in str(caught.value)
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"prompt": ""}, "Say what to paint"), ({"prompt": "  "}, "Say what to paint"),
+        ({"prompt": "word " * 2000}, "at most 2000 characters"), ({"prompt": "a ^ ^ b"}, "empty chapter"),
+        ({"prompt": "a | | b"}, "empty part"), ({"prompt": "a:1 | b:-1"}, "sum to 0"),
+        ({"prompt": "a ^ b ^ c ^ d"}, "The story has 4 chapters; --iterations"),
+        ({"canvas": "piksels"}, "did you mean 'pixels'"), ({"canvas": "vqgam"}, "did you mean 'vqgan'"),
+        ({"canvas": "hex; cels=3"}, "no setting 'cels'"), ({"canvas": "vqgan"}, "--vqgan FILE"),
+        ({"canvas": "vqgan", "vqgan": "gone.ckpt"}, "does not exist"), ({"canvas": "vqgan; a=1"}, "no settings"),
+        ({"canvas": "vqgan", "vqgan": "guide"}, "is no VQGAN but a CompactClip"), ({"vqgan": "guide"}, "has none"),
+        ({"optimiser": "adagrat"}, "did you mean 'adagrad'"), ({"loss": ("palete",)}, "did you mean 'palette'"),
+        ({"loss": ("style",)}, "needs a picture"), ({"noise_prompt": ("x",)}, "SEED or SEED:WEIGHT"),
+        ({"width": 0}, "greater than or equal to 16"), ({"size": 5}, "greater than or equal to 16"),
+        ({"aspect": "tall"}, "There is no aspect 'tall'"), ({"aspect": "0:1"}, "no aspect"),
+        ({"aspect": "1:30", "size": 64}, "2 x 64 pixels"), ({"aspect": "init"}, "give --init too"),
+        ({"clip": ("gide",)}, "did you mean 'guide'"), ({"judge": "juge"}, "did you mean 'judge'"),
+        ({"clip": ("painter",)}, "is no CLIP"), ({"spot": ("a moon",)}, "pair them"),
+        ({"mask": Path("m.png")}, "give --init too"), ({"init_weight": 1}, "give --init too"),
+        ({"init": Path("gone.png")}, "does not exist"), ({"image_prompt": ("gone.png",)}, "does not exist"),
+        ({"out": Path("a.tiff")}, "ends in"), ({"out": Path("no/a.png")}, "folder does not exist"),
+        ({"out": Path("a.mp4")}, "ends in"), ({"frames": 3, "zoom": "0:(x)"}, "zoom: The key-frame value"),
+        ({"frames": 3, "out": Path("a.png")}, "ends in .mp4"), ({"frames": 3, "fps": 90, "out": Path("a.gif")}, "fit"),
+        ({"frames": 3, "zoom": "0", "out": Path("a.gif")}, "zoom at frame 1"),
+        ({"frames": 1, "prompt": "a ^ b", "out": Path("a.gif")}, "--frames should be"),
+    ],
+)  # fmt: skip
+def test_one_sentence_and_nothing_written(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        paint(**options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert os.listdir() == []
+
+
+def test_masks_of_another_shape_are_refused_with_the_sizes() -> None:
+    init = a_picture("start.png")
+    half("wide.png", 10, 40)
+    with pytest.raises(BadInput, match=r"'wide\.png' has 40 x 10 pixels and the painting 24 x 24"):
+        paint(init=init, mask=Path("wide.png"))
+    Image.new("L", (24, 24)).save("black.png")
+    with pytest.raises(BadInput, match="no white part"):
+        paint(spot=("a moon",), spot_mask=(Path("black.png"),))
+
+
+def test_files_are_spared() -> None:
+    Path("painting.png").write_bytes(b"mine")
+    with pytest.raises(BadInput, match="exists already"):
+        paint(overwrite=False)
+    assert Path("painting.png").read_bytes() == b"mine"
+
+
+def test_closing_leaves_nothing() -> None:
+    events = run(Paint.make(**FAST, previews=1))
+    assert any(isinstance(event, Preview) for event in events)
+    events.close()
+    assert os.listdir() == []

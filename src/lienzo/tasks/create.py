@@ -97,6 +97,9 @@ class Create(GuidanceOptions):
     """Share of the steps skipped with --init: 0 ignores the picture's detail, 0.9 hardly changes it."""
     mask: Path | None = None
     """With --init: white is painted anew, black stays."""
+    compose: bool = True
+    """Draw the things of a sentence like "a fox left of a house" each by itself, in places of their own; for the
+    bundled painter, which draws single things."""
     refine: bool = True
     """Clean the painter's drawing."""
     upscaler: str = "upscaler"

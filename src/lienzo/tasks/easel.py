@@ -31,6 +31,7 @@ from lienzo.tasks.create import Create, check_pairs
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
+from lienzo.tasks.engines.scene import SceneEngine, composed
 from lienzo.tasks.hub_generator import open_pipeline_bench
 from lienzo.tasks.hub_pipelines import find_pipeline
 from lienzo.tasks.loss_files import loss_files, without_files
@@ -82,6 +83,8 @@ class Easel(Bench):
             self.models["secondary"] = resolve(options.secondary)
         if not engine.conditional and not options.clip_guidance:
             self.notes.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
+        if isinstance(engine, SceneEngine):
+            self.notes.append(f"A scene of {len(engine.scene.things)} things: each is drawn by itself.")
         if self.wish.filter:
             self.notes.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
 
@@ -214,4 +217,7 @@ def open_easel(options: Create) -> Bench:
         return open_pipeline_bench(options, pipeline, device)
     path = resolve(options.model)
     model = load_model(path, device)
-    return Easel(options, engine_for(model, options, device), path, device)
+    engine = engine_for(model, options, device)
+    if options.compose and options.init is None:
+        engine = composed(engine, read_wish(options, getattr(engine, "styles", ())))
+    return Easel(options, engine, path, device)

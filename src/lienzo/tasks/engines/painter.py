@@ -35,6 +35,7 @@ class PainterEngine:
         refiner: finishes the drawings, told what they show, or None.
         device: where to compute.
         models: names of the models used besides the network.
+        on_white: whether it draws single things on white, which can stand beside each other.
     """
 
     steps = STEPS
@@ -50,9 +51,10 @@ class PainterEngine:
         refiner: Refiner | None,
         device: torch.device,
         models: tuple[str, ...] = ("code", "sentence"),
+        on_white: bool = False,
     ):
         self.model, self.read, self.refiner, self.device = model.to(device), read, refiner, device
-        self.size = code.size
+        self.size, self.on_white = code.size, on_white
         self.models = models if refiner is None else (*models, "refiner")
         self.styles: tuple[str, ...] = tuple(model.config["styles"])
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
@@ -117,7 +119,8 @@ def open_painter(model: CodePainter, options: Create, device: torch.device) -> P
     code = load_model(resolve("code"), device)
     if not isinstance(code, LinearCode):
         raise BadInput("The model 'code' is no linear code; the painter needs the one it was trained on.")
-    return PainterEngine(model, code, load_model(resolve("sentence"), device), _refiner(options, device), device)
+    read = load_model(resolve("sentence"), device)
+    return PainterEngine(model, code, read, _refiner(options, device), device, on_white=True)
 
 
 def open_own_painter(model: OwnPainter, options: Create, device: torch.device) -> PainterEngine:

@@ -135,7 +135,7 @@ class CompactClipRecipe(Recipe):
         scenes: composed pictures, which take the place of `scene_share` of the batch.
         noise_share: share of pictures that noise is added to where the tower is noise-aware; its level's angle
             atan(sigma) is uniform.
-        late_noise: (items, share): that share instead, once so many items are seen.
+        late_noise: (items, share) in order: that share instead, once so many items are seen.
         imagenet: weights of an EfficientNet-Lite0 that a `lite0` tower starts from.
         early: (items, size): until so many items are seen the pictures are smaller, which is faster. The mean-pooling
             towers see any size (Touvron et al. 2019, arXiv 1906.06423).
@@ -158,7 +158,7 @@ class CompactClipRecipe(Recipe):
         scenes: Scenes | None = None,
         scene_share: float = 0.1,
         noise_share: float = 0.5,
-        late_noise: tuple[int, float] | None = None,
+        late_noise: Sequence[tuple[int, float]] = (),
         imagenet: Mapping[str, Tensor] | None = None,
         early: tuple[int, int] | None = None,
         seed: int = 0,
@@ -168,7 +168,7 @@ class CompactClipRecipe(Recipe):
         self.data, self.held, self.config, self.scenes = data, held, config, scenes
         self.batch_size, self.scene_count = batch_size, round(batch_size * scene_share) if scenes else 0
         self.noise_share = noise_share if config.get("noise_aware") else 0.0
-        self.late_noise = late_noise if self.noise_share else None
+        self.late_noise = [list(late) for late in late_noise] if self.noise_share else []
         self.imagenet, self.early, self.seed = imagenet, early, seed
 
     def build(self) -> nn.Module:
@@ -211,7 +211,7 @@ class CompactClipRecipe(Recipe):
         x = augment(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, size, generator, known)
         style = torch.where(known, data.style[rows], -1)
         batch = {"images": x, "vectors": vectors, "right": right, "style": style}
-        share = self.late_noise[1] if self.late_noise and start >= self.late_noise[0] else self.noise_share
+        share = [self.noise_share, *(late for items, late in self.late_noise if start >= items)][-1]
         return with_noise(batch, share, generator) if share else batch
 
     def step(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ def test_transparent_means_edit() -> None:
 def test_a_mask_that_says_nothing() -> None:
     with pytest.raises(BadInput, match="no transparent part"):
         masks.read_mask(encoded(gradient()), "transparent")
-    with pytest.raises(BadInput, match="choose white or transparent"):
+    with pytest.raises(BadInput, match="choose white, black or transparent"):
         masks.read_mask(encoded(gradient()), "black")  # type: ignore[arg-type]
 
 

@@ -348,6 +348,9 @@ class Decoder(nn.Module):
 
     def enter(self, z: Tensor) -> Tensor:
         """The blocks at the smallest size."""
+        if z.device.type == "cpu":
+            # with channels last in memory, which all that follows keeps, convolutions need no copies of large maps
+            z = z.contiguous(memory_format=torch.channels_last)
         return self.up[-1](self.mid(self.conv_in(z)))
 
     def climb(self, x: Tensor, level: int, normalise: Normalise = whole) -> Tensor:

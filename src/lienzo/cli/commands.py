@@ -3,6 +3,7 @@
 COMMANDS: dict[str, tuple[str, str]] = {
     "create": ("lienzo.tasks.create:Create", "Paint a picture for a sentence."),
     "paint": ("lienzo.tasks.paint:Paint", "Paint on a canvas until CLIP sees the sentence in it; pictures and videos."),
+    "walk": ("lienzo.tasks.walk:Walk", "Walk from sentence to sentence, or from seed to seed, as a video."),
     "upscale": ("lienzo.tasks.upscale:Upscale", "Enlarge or restore pictures with SwinIR."),
     "show": ("lienzo.tasks.show:Show", "Show the recipe that a picture carries."),
     "reproduce": ("lienzo.tasks.reproduce:Reproduce", "Make a picture again from its recipe and compare."),
@@ -39,6 +40,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train classifier": ("lienzo.tasks.train.classifier:TrainClassifier", "Train a classifier of noisy pictures."),
     "train clip": ("lienzo.tasks.train.clip:TrainClip", "Train or fine-tune a CLIP on captioned pictures."),
     "train vae": ("lienzo.tasks.train.vae:TrainVae", "Train an autoencoder of the VAE family."),
+    "train autoencoder": (
+        "lienzo.tasks.train.autoencoder:TrainAutoencoder",
+        "Train a VQGAN or KL autoencoder, the space of latent diffusion.",
+    ),
+    "train latent": ("lienzo.tasks.train.latent:TrainLatent", "Train a diffusion model in an autoencoder's latents."),
     "train upscaler": ("lienzo.tasks.train.upscaler:TrainUpscaler", "Train SwinIR to enlarge or restore pictures."),
     "train bundled": ("lienzo.tasks.train_bundled:TrainBundled", "Train the models that ship with Lienzo."),
 }

@@ -28,7 +28,8 @@ from lienzo.diffusion.refiner import Refiner
 from lienzo.training.recipe import Batch, Recipe
 
 Features = Callable[[Tensor], Sequence[Tensor]]
-LARGEST_TIME = 0.65  # of the guesses; near 1 they no longer know the picture that the refiner is measured by
+LARGEST_TIME = 0.95  # of the guesses; near 1 they are as vague as the painter's drawings, and as far from any picture
+LARGEST_GUIDANCE = 3.0  # of the guesses; drawings are made with as much
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,7 @@ class Contest(nn.Module):
 
 
 class RefinerRecipe(Recipe):
-    """Input: the painter's guess of the picture from a noise level in [0.03, 0.65]; target: the real picture.
+    """Input: the painter's guess of the picture from a noise level in [0.03, 0.95]; target: the real picture.
 
     Args:
         images: uint8 (N, S, S, 3), row for row the pictures of `data`, `config["scale"]` times the size of the code.
@@ -127,6 +128,9 @@ class RefinerRecipe(Recipe):
         noisy = (1 - t[:, None]) * clean + t[:, None] * noise
         text, style = self.data.vectors[captions].float(), self.data.style[rows]
         guess = self.painter(noisy, t, text=text, style=style)
+        free = self.painter(noisy, t, text=text, style=style, keep=torch.zeros(len(rows), dtype=torch.bool))
+        guidance = 1 + (LARGEST_GUIDANCE - 1) * torch.rand(len(rows), 1, generator=generator)
+        guess = free + guidance * (guess - free)
         target = torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
         everywhere = torch.ones(len(rows), dtype=torch.bool)
         drawn = self.code.decode(guess).clamp(-1, 1)
@@ -139,13 +143,14 @@ class RefinerRecipe(Recipe):
         batch["keep"] = torch.rand(len(rows), generator=generator) >= 0.1
         unknown = torch.rand(len(rows), generator=generator) < 0.1
         batch["style"] = torch.where(unknown, len(self.config.get("styles", ())), batch["style"])
-        batch["weight"] = torch.tensor([self.adversary[1] if start >= self.adversary[0] else 0.0])
+        if self.adversary[1] and start >= self.adversary[0]:
+            batch["adversary"] = torch.full((1,), self.adversary[1])
         return batch
 
     def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         target = batch["target"]
         told = (batch["text"], batch["style"], batch["keep"])
-        contested = bool(batch["weight"])
+        contested = "adversary" in batch
         x = batch["input"].contiguous(memory_format=torch.channels_last)
         made, seen, real, fake = model(x, *told, target, contested)
         across = sum((a - b).abs().mean() for a, b in zip(edges(made), edges(target), strict=True))
@@ -154,7 +159,8 @@ class RefinerRecipe(Recipe):
             with torch.no_grad():
                 wanted = self.features((target + 1) / 2)
             losses["features"] = feature_distance(self.features((made + 1) / 2), wanted)
-        losses["adversary"] = batch["weight"][0] * generator_loss(seen.float())
+        weight = batch["adversary"][0] if contested else 0.0
+        losses["adversary"] = weight * generator_loss(seen.float())
         losses["discriminator"] = contested * hinge_loss(real.float(), fake.float())
         return losses
 

@@ -12,7 +12,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
 from lienzo.imaging.reading import Limits, open_picture
 
-Convention = Literal["white", "transparent"]
+Convention = Literal["white", "black", "transparent"]
 
 
 def from_white(grey: np.ndarray) -> np.ndarray:
@@ -51,13 +51,15 @@ def read_mask(
         BadPicture: the file cannot be read.
         BadInput: the convention is unknown, or the mask has no transparent part where it should.
     """
-    if convention == "white":
+    if convention in ("white", "black"):
         rgba = open_picture(source, mode="RGBA", limits=limits)
-        black = Image.new("RGBA", rgba.size, "black")  # what is not drawn at all is not to be changed
-        return from_white(np.array(Image.alpha_composite(black, rgba).convert("L")))
+        kept = "black" if convention == "white" else "white"  # what is not drawn at all is not to be changed
+        white = from_white(np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, kept), rgba).convert("L")))
+        return white if convention == "white" else 1 - white
     if convention == "transparent":
         return from_transparent(np.array(open_picture(source, mode="RGBA", limits=limits)))
-    raise BadInput(f"There is no mask convention '{printable(str(convention), 40)}'; choose white or transparent.")
+    shown = printable(str(convention), 40)
+    raise BadInput(f"There is no mask convention '{shown}'; choose white, black or transparent.")
 
 
 def fitted(mask: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -54,7 +54,7 @@ class Bench(ABC):
         device: where to compute.
 
     Attributes:
-        size: side of the finished pictures.
+        size: side of the finished pictures, the longer one where they are not square; see `sides`.
         steps, sampler, guidance: as used; None where the generator has no such thing.
         previews: steps between previews, 0 for none.
         models: files of the models by their part in the work.
@@ -89,6 +89,14 @@ class Bench(ABC):
     @abstractmethod
     def digest(self) -> str:
         """What tells the generator's files from all others."""
+
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the finished pictures."""
+        return self.size, self.size
+
+    def touched(self, picture: np.ndarray) -> np.ndarray:
+        """A finished picture, uint8 (H, W, 3), with what the generator still does to it."""
+        return picture
 
     def facts(self) -> dict[str, Any]:
         """What else the recipe says about the generator."""
@@ -147,10 +155,11 @@ class Bench(ABC):
     def complete(self, index: int, seed: int, score: float, picture: Tensor) -> Iterator[Event]:
         """Enlarge, fit to size, filter; yields the Picture."""
         image = picture[None]
+        height, width = self.sides()
         if self.upscaler is not None:
-            while image.shape[-1] < self.size:
+            while image.shape[-2] < height or image.shape[-1] < width:
                 image = yield from self.upscaler.enlarge(image)
-        array = resize_array(to_bytes(image[0]), self.size, self.size)
+        array = self.touched(resize_array(to_bytes(image[0]), height, width))
         if self.wish.filter:
             array = FILTERS.load(self.wish.filter)(array, seed % 2**32)
         yield Picture(index, seed, array, scores={"clip": round(score, 4)}, recipe=self.recipe(seed))
@@ -161,6 +170,7 @@ class Bench(ABC):
         options["clip"] = [Path(name).stem for name in self.options.clip]
         options |= {name: self.models[name].stem for name in ("upscaler", "secondary") if name in self.models}
         inputs = self.inputs()
+        height, width = self.sides()
         options |= dict.fromkeys(inputs)
         digest = self.digest()
         return {
@@ -171,8 +181,8 @@ class Bench(ABC):
             "sampler": self.sampler,
             "guidance_scale": self.guidance,
             "seed": seed,
-            "width": self.size,
-            "height": self.size,
+            "width": width,
+            "height": height,
             "model": options["model"],
             "model_hash": digest[:10],
             "made_with": f"lienzo {__version__}",

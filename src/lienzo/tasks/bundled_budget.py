@@ -22,9 +22,11 @@ from lienzo.training.recipe import Recipe
 SHARES: dict[str, dict[str, float]] = {
     "laptop": {
         "sentence": 12, "judge": 12, "guide": 11, "code": 4, "painter": 33, "refiner": 14, "upscaler": 14, "adm": 12,
+        "vqgan": 20,
     },
     "gpu": {
         "sentence": 8, "judge": 7, "guide": 7, "code": 1, "painter": 25, "refiner": 10, "upscaler": 15, "adm": 35,
+        "vqgan": 15,
     },
 }  # fmt: skip
 """What each stage gets of the time, in parts; stages that are not run leave theirs to the others."""

@@ -22,17 +22,20 @@ from lienzo.imaging.writing import save_picture
 from lienzo.tasks.bundled_budget import Ledger, fit_in
 from lienzo.tasks.bundled_stages import STAGES, Stage, Workshop, file_of, fit_code
 from lienzo.tasks.train_bundled import TrainBundled
+from lienzo.training.finetune import FineTune
 from lienzo.training.loop import fit
 from lienzo.training.plan import Training
 from lienzo.training.recipe import Recipe
 from lienzo.training.state import trained
 from lienzo.weights.models import Card, Measured, TrainingData, save_model
+from lienzo.weights.reading import read_weights
+from lienzo.weights.store import BUNDLED
 
 LARGEST, ALL = 16_000_000, 60_000_000  # bytes of one finished file, and of all together
 HEADER = 30_000  # bytes of a file besides its tensors
 SAVE_SECONDS = 20.0
 PREPARED = ("code", "painter", "refiner", "adm")  # work on the prepared pictures
-SHARP = ("judge", "guide")  # work on those at 128 px, where there are any
+SHARP = ("judge", "guide", "refiner")  # work on those at 128 px, where there are any
 SOURCES = (
     TrainingData(name="Noto Emoji and Noto Emoji v1", licence="Apache-2.0", source="npm @iconify-json/noto, noto-v1"),
     TrainingData(name="Fluent Emoji, 3D and flat", licence="MIT", source="npm @iconify-json/fluent-emoji, -flat"),
@@ -104,7 +107,7 @@ def prepare(shop: Workshop, stages: Sequence[str]) -> None:
     if any(name in PREPARED for name in stages):
         _ = shop.prepared.styled, shop.prepared.unstyled
     if any(name in SHARP for name in stages):
-        _ = shop.sharp.styled
+        _ = shop.sharp.styled, shop.sharp.unstyled
     if "upscaler" in stages:
         load_corpus(shop.given.corpus, 256)
 
@@ -112,7 +115,7 @@ def prepare(shop: Workshop, stages: Sequence[str]) -> None:
 def options_that_count(given: TrainBundled, stages: Sequence[str]) -> dict[str, object]:
     """What a command must repeat to go on with the runs of another."""
     build = json.loads((given.corpus / "manifest.json").read_text("utf-8"))["build"]
-    plain = {name: getattr(given, name) for name in ("minutes", "images", "size", "seed")}
+    plain = {name: getattr(given, name) for name in ("minutes", "images", "size", "seed", "onward")}
     return {**plain, "stage": list(stages), "corpus": build}
 
 
@@ -146,6 +149,8 @@ def network_stage(shop: Workshop, ledger: Ledger, name: str, left: Sequence[str]
     seconds = 0.0 if given.minutes is None else ledger.slot(name, left, given.minutes, given.size)
     recipe = stage.recipe(shop, stage)
     check_size(name, recipe.build())
+    if given.onward:
+        recipe = FineTune(recipe, read_weights(BUNDLED / f"{file_of(name)}.safetensors").tensors)
     plan, figures = plan_of(shop, stage), dict[str, float]()
     with threads_beside_gpu(shop):
         if "plan" in ledger[name]:

@@ -13,6 +13,7 @@ from lienzo.core.events import Event, Note, Picture, Preview, Progress
 from lienzo.core.seeds import MAX_SEED, picture_seed
 from lienzo.core.text import printable
 from lienzo.guidance.options import GuidanceOptions
+from lienzo.tasks.latent_options import LatentOptions
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -29,12 +30,12 @@ def _suffix(path: Path) -> Path:
     return path
 
 
-class Create(GuidanceOptions):
+class Create(LatentOptions, GuidanceOptions):
     """Paint pictures for a sentence.
 
     The sentence may be English, Spanish or Russian and may name a style: "a red fox, watercolor". Everything runs
-    offline with the models that come with Lienzo; --model takes any ADM diffusion checkpoint, guided by a CLIP, or any
-    text-to-image pipeline of diffusers.
+    offline with the models that come with Lienzo; --model takes any checkpoint of Stable Diffusion 1 or 2, any ADM
+    diffusion checkpoint, guided by a CLIP, or any text-to-image pipeline of diffusers.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -50,26 +51,30 @@ class Create(GuidanceOptions):
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """Fixes the pictures; drawn at random and shown when not given."""
     size: int = Field(256, ge=16, le=4096)
-    """Side of the pictures in pixels."""
+    """Side of the pictures in pixels; default for Stable Diffusion: 512."""
+    width: int | None = Field(None, ge=16, le=4096)
+    """Width in pixels, in place of --size; models that draw squares only are cut to it."""
+    height: int | None = Field(None, ge=16, le=4096)
+    """Height in pixels, likewise."""
     out: Annotated[Path, AfterValidator(_suffix)] = Path("picture.png")
     """Where to save; with --n above 1 the names get -0, -1 ... and a grid is added."""
     overwrite: bool = True
     """Replace files that exist already."""
     model: str = "painter"
-    """Bundled name, file of a diffusion checkpoint, or a text-to-image pipeline of diffusers: its folder, or
-    hub:org/name. A pipeline has its own defaults of size, steps and guidance."""
+    """Bundled name, file of a diffusion checkpoint (Stable Diffusion, ADM), or a text-to-image pipeline of diffusers:
+    its folder, or hub:org/name. A pipeline has its own defaults of size, steps and guidance."""
     style: str | None = None
     """Drawing style in place of one named in the sentence."""
     negative: str = Field("", max_length=2000)
     """What the pictures should not show."""
     steps: int | None = Field(None, ge=1, le=1000)
-    """Denoising steps; default: 6 for the painter, 50 for ADM checkpoints."""
+    """Denoising steps; default: 6 for the painter, 30 for Stable Diffusion, 50 for ADM checkpoints."""
     sampler: str | None = None
-    """Sampler; default: euler for the painter, ddim for ADM checkpoints."""
+    """Sampler; default: euler for the painter, dpmpp_2m for Stable Diffusion, ddim for ADM checkpoints."""
     eta: float | None = Field(None, ge=0, le=1)
     """Noise put back in each step by samplers that know it."""
     guidance: float = Field(3.0, ge=0, le=30)
-    """Classifier-free guidance: how literally the sentence is taken."""
+    """Classifier-free guidance: how literally the sentence is taken; default for Stable Diffusion: 7.5."""
     candidates: int = Field(1, ge=1, le=64)
     """Pictures tried for each one that is kept, the best by CLIP."""
     clip_guidance: float = Field(0.0, ge=0, le=10)
@@ -95,8 +100,12 @@ class Create(GuidanceOptions):
     """Picture to start from."""
     skip: float = Field(0.5, ge=0, lt=1)
     """Share of the steps skipped with --init: 0 ignores the picture's detail, 0.9 hardly changes it."""
+    strength: float | None = Field(None, ge=0, le=1)
+    """With --init, in place of --skip: share of the steps that are taken; 1 takes all, 0 none."""
     mask: Path | None = None
     """With --init: white is painted anew, black stays."""
+    mask_convention: Literal["white", "black", "alpha"] = "white"
+    """What --mask paints anew: what is white, black, or transparent."""
     compose: bool = True
     """Draw the things of a sentence like "a fox left of a house" each by itself, in places of their own; for the
     bundled painter, which draws single things."""
@@ -108,7 +117,7 @@ class Create(GuidanceOptions):
     """Pictures denoised at once; 1 makes each picture exactly repeatable."""
     previews: int | None = Field(None, ge=0)
     """Steps between previews beside --out and, where it can, in the terminal; default: none for the painter, which is
-    done at once, 10 for ADM checkpoints."""
+    done at once, 5 for Stable Diffusion, 10 for ADM checkpoints."""
     metadata: Literal["full", "parameters", "none"] = "full"
     """How much of the recipe the file carries."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -155,6 +164,8 @@ def check_pairs(options: Create) -> None:
     """Refuse an option that lacks the one it needs."""
     if options.mask and not options.init:
         raise BadInput("--mask says which part of --init is painted anew; give --init too.")
+    if options.extend and not options.init:
+        raise BadInput("--extend paints on beyond the edges of --init; give --init too.")
     if options.mode == "secondary" and not options.secondary:
         raise BadInput("--mode secondary needs the small network; name its file with --secondary.")
 

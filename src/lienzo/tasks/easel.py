@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
@@ -22,19 +23,20 @@ from lienzo.guidance.guide import Guide
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.prompts import Prompt, parse_prompts
 from lienzo.guidance.steer import masked, steer
-from lienzo.imaging.masks import fitted, read_mask
-from lienzo.imaging.reading import load_picture, to_tensor
-from lienzo.imaging.resize import resize_array
-from lienzo.nn.noise import PictureNoise
+from lienzo.nn.noise import Noise, PictureNoise
 from lienzo.tasks.bench import Bench, Stroke, to_bytes
 from lienzo.tasks.create import Create, check_pairs
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
+from lienzo.tasks.engines.finding import digest_of, find_folder, is_checkpoint
+from lienzo.tasks.engines.latent import open_latent, parse_lora
 from lienzo.tasks.engines.scene import SceneEngine, composed
 from lienzo.tasks.hub_generator import open_pipeline_bench
 from lienzo.tasks.hub_pipelines import find_pipeline
+from lienzo.tasks.latent_options import parse_extend
 from lienzo.tasks.loss_files import loss_files, without_files
+from lienzo.tasks.starting import Sheet, base_size, read_start
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve, sha256
 
@@ -64,45 +66,94 @@ class Easel(Bench):
     guidance: float
 
     def __init__(self, options: Create, engine: Engine, path: Path, device: torch.device):
-        super().__init__(options, read_wish(options, getattr(engine, "styles", ())), device)
+        super().__init__(options, wish_for(engine, options), device)
         self.engine, self.path = engine, path
-        self.size, self.guidance = options.size, options.guidance
+        self.sheet = sheet_of(engine, options)
+        self.size = max(self.sheet.asked)
+        own = getattr(engine, "guidance", options.guidance)
+        self.guidance = options.guidance if "guidance" in options.model_fields_set else own
         self.steps = options.steps or engine.steps
         self.sampler = options.sampler or engine.sampler
         self.previews = engine.previews if options.previews is None else options.previews
         self.sigmas = engine.sigmas(self.steps).to(device)
         self.guides: list[Guide] = []
-        self.init = self._read(options.init) if options.init else None
-        self.mask = self._read_mask(options.mask) if options.mask else None
-        self.first = int(self.steps * options.skip) if self.init is not None else 0
+        self._begin_from(options)
         if options.secondary and engine.latents.encode is not None:
             raise BadInput("--secondary needs a model that paints in pixels; the painter paints in codes.")
         self.secondary = open_secondary(options.secondary, device)
         self.models |= {name: resolve(name) for name in engine.models}
         if options.secondary:
             self.models["secondary"] = resolve(options.secondary)
-        if not engine.conditional and not options.clip_guidance:
-            self.notes.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
-        if isinstance(engine, SceneEngine):
-            self.notes.append(f"A scene of {len(engine.scene.things)} things: each is drawn by itself.")
+        self.notes += self._remarks_before()
+
+    def _begin_from(self, options: Create) -> None:
+        """Read --init and its mask, at the sizes that are finished, judged and denoised."""
+        more = parse_extend(options.extend)
+        height, width = self.sides()
+        base = (height - more["top"] - more["bottom"], width - more["left"] - more["right"])
+        spatial = len(self.engine.latents.shape) == 3
+        if options.mask and not spatial:
+            raise BadInput("--mask needs a model that paints in pixels; the painter paints in codes.")
+        exact = hasattr(self.engine, "sheet")  # models of one size are given it straight from the file
+        self.begin = read_start(options, base if exact else self.sheet.drawn)
+        self.init = self.mask = self.latent = self.free = None
+        self.skip = 0.0
+        if self.begin is None:
+            return
+        whole = options.extend or (options.mask and getattr(self.engine, "inpaints", False))
+        self.skip = 0.0 if whole and "skip" not in options.model_fields_set else options.skip
+        init, mask = self.begin.tensors(self.sheet)
+        self.init, self.mask = init.to(self.device), None if mask is None else mask.to(self.device)
+        encode = self.engine.latents.encode
+        with torch.no_grad():
+            self.latent = self.init if encode is None else encode(self.init)
+        if getattr(self.engine, "inpaints", False):
+            self.engine.show(self.init, self.mask)  # type: ignore[attr-defined]
+        elif self.mask is not None:  # each position that holds something to change is free
+            small = self.engine.latents.shape[1:]
+            self.free = self.mask if encode is None else F.adaptive_max_pool2d(self.mask, small)
+
+    @property
+    def first(self) -> int:
+        """Steps that are left out because of --init."""
+        if self.init is None:
+            return 0
+        if self.options.strength is None:
+            return int(self.steps * self.skip)
+        taken = round(self.steps * self.options.strength)
+        return self.steps - max(taken, int(self.options.strength > 0))
+
+    def _remarks_before(self) -> list[str]:
+        """What the person should know before it begins."""
+        found = list(getattr(self.engine, "notes", ()))
+        if not self.engine.conditional and not self.options.clip_guidance:
+            found.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
+        if isinstance(self.engine, SceneEngine):
+            found.append(f"A scene of {len(self.engine.scene.things)} things: each is drawn by itself.")
         if self.wish.filter:
-            self.notes.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
+            found.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
+        (height, width), (tall, wide) = self.sheet.asked, self.sheet.drawn
+        if not hasattr(self.engine, "sheet"):
+            if height != width:
+                found.append("This model draws squares; the picture is cut from the middle of one.")
+        elif self.sheet.small != self.sheet.drawn:
+            found.append(f"It is drawn at {wide}x{tall} pixels, as the model needs it, and cut to {width}x{height}.")
+        return found
 
-    def _read(self, path: Path) -> Tensor:
-        """A picture as (1, 3, S, S) in [-1, 1] at the engine's size."""
-        array = resize_array(load_picture(path), self.engine.size, self.engine.size)
-        return to_tensor(array).to(self.device) * 2 - 1
+    def sides(self) -> tuple[int, int]:
+        return self.sheet.asked
 
-    def _read_mask(self, path: Path) -> Tensor:
-        mask = fitted(read_mask(path), self.engine.size, self.engine.size)
-        return torch.from_numpy(mask)[None, None].to(self.device)
+    def touched(self, picture: np.ndarray) -> np.ndarray:
+        """What was to stay of --init is put back pixel by pixel: latents hold it only nearly."""
+        keeps = self.begin is not None and hasattr(self.engine, "sheet")
+        return self.begin.laid_back(picture) if keeps and self.begin is not None else picture
 
-    def model_for(self, seeds: list[int]) -> Model:
+    def model_for(self, seeds: list[int], wish: Wish) -> Model:
         """The guided denoiser of a batch."""
         options = self.options
-        model = self.engine.denoiser(self.wish, len(seeds), self.guidance)
+        model = self.engine.denoiser(wish, len(seeds), self.guidance)
         if options.clip_guidance:
-            guide = self.judges.guide(self._guidance(), self._prompts(), seeds, self.init)
+            guide = self.judges.guide(self._guidance(), self._prompts(wish), seeds, self.init)
             self.guides.append(guide)
             model = steer(
                 model,
@@ -112,14 +163,13 @@ class Easel(Bench):
                 decode=self._decode(),
                 sigmas=self.sigmas,
             )
-        if self.mask is not None and self.init is not None:
-            if self.engine.latents.encode is not None:
-                raise BadInput("--mask needs a model that paints in pixels; the painter paints in codes.")
-            model = masked(model, self.init, self.mask)
+        if self.free is not None and self.latent is not None:
+            model = masked(model, self.latent, self.free)
         return model
 
     def _decode(self) -> Any:
-        return self.engine.latents.decode if self.engine.latents.encode is not None else None
+        latents = self.engine.latents
+        return None if latents.encode is None and len(latents.shape) == 3 else latents.decode
 
     def _guidance(self) -> GuidanceOptions:
         """The guidance half of the options, with CLIP's step as asked for."""
@@ -128,66 +178,94 @@ class Easel(Bench):
             given["relative_step"] = self.options.clip_guidance
         return GuidanceOptions.make(**given)
 
-    def _prompts(self) -> list[Prompt]:
-        texts = [Prompt(text, weight) for text, weight in self.wish.subjects]
+    def _prompts(self, wish: Wish) -> list[Prompt]:
+        texts = [Prompt(text, weight) for text, weight in wish.spoken]
         return texts + self._image_prompts()
 
     def _image_prompts(self) -> list[Prompt]:
         return [p for text in self.options.image_prompt for p in parse_prompts(text, image=True)]
 
-    def start(self, noise: PictureNoise, count: int) -> Tensor:
+    def start(self, noise: Noise, count: int) -> Tensor:
         """Noisy latents of the first step: pure noise, or the init picture under noise."""
         blank = torch.zeros(count, *self.engine.latents.shape, device=self.device)
         drawn = noise(blank)
-        if self.init is None:
+        if self.latent is None:
             return self.sigmas[0] * drawn
-        encode = self.engine.latents.encode
-        latent = self.init if encode is None else encode(self.init)
-        return latent.expand_as(blank) + self.sigmas[self.first] * drawn
+        return self.latent.expand_as(blank) + self.sigmas[self.first] * drawn
 
     def paint(self, seeds: list[int]) -> Generator[Stroke, None, Tensor]:
-        x = torch.empty(0)
-        for step in self.sampling(seeds):
+        return (yield from self.paint_with(seeds, self.wish, PictureNoise(seeds, self.device)))
+
+    def paint_with(self, seeds: list[int], wish: Wish, noise: Noise) -> Generator[Stroke, None, Tensor]:
+        """As `paint`, for any wish and any source of noise."""
+        x = self.start(noise, len(seeds))
+        for step in self.sampling(seeds, wish, noise, x):
             x = step.x
             yield Stroke(step.index, self.steps - self.first, partial(self.look, step.denoised))
         with torch.no_grad():
-            return self.engine.latents.finish(x, self.wish)
+            return self.sheet.cut(self.engine.latents.finish(x, wish))
 
     def remarks(self) -> Iterator[Event]:
         lost = sum(guide.nonfinite for guide in self.guides)
         if lost:
             yield Note(f"CLIP's gradient was not finite {lost} times and was left out there.", "warning")
 
-    def sampling(self, seeds: list[int]) -> Iterator[Any]:
-        """The sampler's steps of one batch."""
-        noise = PictureNoise(seeds, self.device)
-        model = self.model_for(seeds)
+    def sampling(self, seeds: list[int], wish: Wish, noise: Noise, x: Tensor) -> Iterator[Any]:
+        """The sampler's steps of one batch from x; none where --strength is 0."""
+        if self.first == self.steps:
+            return iter(())
+        model = self.model_for(seeds, wish)
         options = {} if self.options.eta is None else {"eta": self.options.eta}
-        x = self.start(noise, len(seeds))
         return sample(self.sampler, model, x, self.sigmas[self.first :], noise=noise, **options)
 
     @torch.no_grad()
     def look(self, denoised: Tensor) -> np.ndarray:
         """The first picture of a batch as it looks now, uint8."""
-        picture = self.engine.latents.decode(denoised[:1])
+        picture = self.sheet.cut(self.engine.latents.decode(denoised[:1]))
         return to_bytes(picture[0])
 
     def settings(self) -> dict[str, Any]:
-        return {"steps": self.steps, "sampler": self.sampler, "model": self.path.stem}
+        used = {"steps": self.steps, "sampler": self.sampler, "model": _named(self.path), "guidance": self.guidance}
+        if hasattr(self.engine, "sheet"):
+            more = parse_extend(self.options.extend)
+            height, width = self.sides()
+            used |= {"height": height - more["top"] - more["bottom"], "width": width - more["left"] - more["right"]}
+        return used | ({"skip": self.skip} if self.init is not None else {})
 
     def digest(self) -> str:
-        return sha256(self.path)
+        return digest_of(self.path)
 
     def inputs(self) -> dict[str, Any]:
         found: dict[str, Any] = {
-            name: sha256(path) for name in ("init", "mask") if (path := getattr(self.options, name))
+            name: sha256(path) for name in ("init", "mask", "vae") if (path := getattr(self.options, name))
         }
         if self.options.image_prompt:
             found["image_prompt"] = [[sha256(prompt.text), prompt.weight] for prompt in self._image_prompts()]
+        if self.options.lora:
+            found["lora"] = [[sha256(path), strength] for path, strength in map(parse_lora, self.options.lora)]
         read = [file for text in self.options.loss for file in loss_files(text)]
         if read:
             found["loss"] = [[sha256(resolve(Path(file))) for file in read], [*map(without_files, self.options.loss)]]
         return found
+
+
+def _named(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def wish_for(engine: Engine, options: Create) -> Wish:
+    """The wish as the engine reads prompts."""
+    own = getattr(engine, "read_wish", None)
+    return read_wish(options, getattr(engine, "styles", ())) if own is None else own(options)
+
+
+def sheet_of(engine: Engine, options: Create) -> Sheet:
+    """The sizes of the pictures; a model of one size draws squares of it, whatever is asked for."""
+    own: Sheet | None = getattr(engine, "sheet", None)
+    if own is not None:
+        return own
+    side = (engine.size, engine.size)
+    return Sheet(base_size(options, (options.size, options.size)), side, side)
 
 
 def open_secondary(name: str | None, device: torch.device) -> Model | None:
@@ -205,19 +283,33 @@ def open_secondary(name: str | None, device: torch.device) -> Model | None:
 
 
 def open_easel(options: Create) -> Bench:
-    """Load what the options name: a pipeline of diffusers, or a network with its engine.
+    """Load what the options name: Stable Diffusion, a pipeline of diffusers, or a network with its engine.
 
     Raises:
         BadInput: an unknown model, style or sampler, or files that do not fit.
     """
     check_pairs(options)
     device = pick_device(options.device)
+    folder = find_folder(options.model, options.native)
+    if folder is not None:
+        return Easel(options, open_latent(folder, options, device), folder, device)
     pipeline = find_pipeline(options.model)
     if pipeline is not None:
         return open_pipeline_bench(options, pipeline, device)
     path = resolve(options.model)
-    model = load_model(path, device)
-    engine = engine_for(model, options, device)
+    return Easel(options, open_engine(path, options, device), path, device)
+
+
+def open_engine(path: Path, options: Create, device: torch.device) -> Engine:
+    """The engine of a weight file: a whole checkpoint of Stable Diffusion, or a single network.
+
+    Raises:
+        BadInput: the network does not paint, or an option does not fit it.
+        BadWeights: the file does not fit.
+    """
+    if is_checkpoint(path):
+        return open_latent(path, options, device)
+    engine = engine_for(load_model(path, device), options, device)
     if options.compose and options.init is None:
-        engine = composed(engine, read_wish(options, getattr(engine, "styles", ())))
-    return Easel(options, engine, path, device)
+        return composed(engine, read_wish(options, getattr(engine, "styles", ())))
+    return engine

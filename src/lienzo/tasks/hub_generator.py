@@ -24,6 +24,7 @@ from lienzo.tasks.bench import Bench, Stroke, to_bytes
 from lienzo.tasks.create import Create
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.hub_pipelines import Source, hushed, open_pipeline, pipeline_class, words_for
+from lienzo.tasks.latent_options import check_no_latent_options
 
 PREVIEWS = 10  # steps between previews
 NATIVE = 1024  # side of pictures where a pipeline does not tell its own
@@ -32,6 +33,8 @@ TRUE_GUIDANCE = 4.0  # classifier-free guidance of distilled pipelines where som
 REFUSED = {
     "sampler": "it brings its own",
     "init": "it starts from a sentence alone",
+    "width": "it draws squares here, by --size",
+    "height": "it draws squares here, by --size",
     "image_prompt": "it reads sentences only",
     "clip_guidance": "CLIP does not steer it, but chooses among --candidates",
     "secondary": "it needs none",
@@ -258,6 +261,7 @@ def open_pipeline_bench(options: Create, source: Source, device: torch.device) -
     for name, why in REFUSED.items():
         if getattr(options, name):
             raise BadInput(f"--{name.replace('_', '-')} is not for a pipeline of diffusers: {why}.")
+    check_no_latent_options(options, "a pipeline of diffusers (unless opened by --native)")
     wish = words(options)
     known = signature(pipeline_class(source).__call__).parameters
     arguments(known, options, wish, NATIVE)  # before gigabytes are read

@@ -50,6 +50,10 @@ class Reproduce(Options):
     """The mask it was painted under, when it had one."""
     image_prompt: tuple[str, ...] = ()
     """The pictures that CLIP guided towards, when there were some, as they were given to create or paint."""
+    lora: tuple[str, ...] = ()
+    """The LoRA files, when there were some, as they were given to create."""
+    vae: Path | None = None
+    """The file of the other autoencoder, when there was one."""
     target: Path | None = None
     """The picture that paint came near to, when there was one."""
     spot_mask: tuple[Path, ...] = ()
@@ -106,7 +110,7 @@ def way_of(task: object) -> Way | None:
         from lienzo.tasks.easel import open_easel
         from lienzo.tasks.loss_files import without_loss_files
 
-        files = ("init", "mask", "image_prompt", "loss")
+        files = ("init", "mask", "image_prompt", "lora", "vae", "loss")
         return Way(Create, OUTSIDE, files, "model", open_easel, without_loss_files)
     if task == "paint":
         from lienzo.tasks import painting
@@ -187,7 +191,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             found.append(f"The file of {name} is not the one it was made with.")
     for name, digest in old.get("inputs", {}).items():
         if new["inputs"].get(name) != digest:
-            found.append(f"The {name.replace('_', ' ')} picture is another one.")
+            kind = "file" if name in ("lora", "vae") else "picture"
+            found.append(f"The {name.replace('_', ' ')} {kind} is another one.")
     for name, word in (
         ("behaviour", "behaviour version"),
         ("torch", "torch"),

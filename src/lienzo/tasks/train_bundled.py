@@ -20,8 +20,10 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event
 from lienzo.core.options import Options
 
-Stage = Literal["sentence", "judge", "guide", "code", "painter", "refiner", "upscaler", "adm"]
-STAGES: tuple[Stage, ...] = ("sentence", "judge", "guide", "code", "painter", "refiner", "upscaler", "adm")
+Stage = Literal["sentence", "judge", "guide", "code", "painter", "refiner", "upscaler", "adm", "vqgan"]
+STAGES: tuple[Stage, ...] = (
+    "sentence", "judge", "guide", "code", "painter", "refiner", "upscaler", "adm", "vqgan",
+)  # fmt: skip
 
 NEEDED = {
     "torch": "torch",
@@ -34,7 +36,7 @@ NEEDED = {
 
 
 class TrainBundled(Options):
-    """Train the bundled models: sentence encoder, two CLIPs, code, painter, refiner, upscaler, ADM U-Net.
+    """Train the bundled models: sentence encoder, two CLIPs, code, painter, refiner, upscaler, ADM U-Net, VQGAN.
 
     The same command goes on where a killed one was. Each model is one self-describing file with its card.
     """
@@ -59,6 +61,8 @@ class TrainBundled(Options):
     """Folder of the finished model files; default: the package's own."""
     images: int | None = Field(None, ge=1)
     """Training items a stage, in place of its usual number."""
+    onward: bool = False
+    """Start each network from the one that ships with Lienzo instead of from nothing."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; default: torch's."""
     seed: int = Field(0, ge=0)

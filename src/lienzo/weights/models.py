@@ -47,6 +47,7 @@ NETWORKS = Names(
         "linear-code": "lienzo.diffusion.linear_code",
         "code-painter": "lienzo.diffusion.code_painter",
         "painter": "lienzo.diffusion.own_painter",
+        "latent-painter": "lienzo.diffusion.latent_painter",
         "refiner": "lienzo.diffusion.refiner",
         "classcond-unet": "lienzo.diffusion.classcond_unet",
         "shuffle-unet": "lienzo.diffusion.shuffle_unet",

@@ -16,8 +16,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from lienzo.autoencoders.kl import AutoencoderKL
+from lienzo.autoencoders.stage_recipe import stage_config
 from lienzo.training.checkpoints import load_checkpoint
-from lienzo.weights.models import load_model, read_card
+from lienzo.weights.models import Card, load_model, read_card, save_model
 
 STEPS, BATCH = 14, 4
 FLAGS = {
@@ -28,6 +30,9 @@ FLAGS = {
     "upscaler": "--size 96 --crop 8",
     "classes": "--image-size 12 --width 32 --depth 1",
     "vae": "--image-size 12 --hidden 16 --latent 3 --kind vq-vae --network conv --width 8",
+    "autoencoder": "--image-size 16 --factor 4 --channels 4 --codes 16 --perceptual none --adversary-start 20 "
+    "--judge-width 4 --judge-layers 1",
+    "latent": "--autoencoder STAGE --image-size 16 --width 32 --multiples 1 --condition class --heads 2",
     "painter": "--size 16 --code-length 16 --width 32 --hidden 64 --blocks 1 --copies 0",
 }  # fmt: skip
 
@@ -45,6 +50,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pen = ImageDraw.Draw(image)
             (pen.ellipse if name == "disc" else pen.rectangle)((x, y, x + 50, y + 50), fill=colour)
             image.save(folder / name / f"{i}.png")
+    stage = AutoencoderKL(**stage_config("kl", 4, 4, resolution=16))
+    card = Card(title="stage", licence="CC0-1.0")
+    save_model(folder.parent / "stage.safetensors", "kl-autoencoder", stage.config, stage.state_dict(), card)
     return folder
 
 
@@ -55,7 +63,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def command(verb: str, data: Path, run: Path) -> list[str]:
     common = f"--data {data} --out {run} --images {STEPS * BATCH} --batch {BATCH} --save-seconds 0.0001 --json"
-    return [sys.executable, "-m", "lienzo", "train", verb, *common.split(), *FLAGS[verb].split()]
+    flags = FLAGS[verb].replace("STAGE", str(data.parent / "stage.safetensors"))
+    return [sys.executable, "-m", "lienzo", "train", verb, *common.split(), *flags.split()]
 
 
 def newest(run: Path) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lienzo.core.errors import BadInput
 from lienzo.core.tables import Names
+from lienzo.tasks.latent_options import check_no_latent_options
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +27,13 @@ ENGINES = Names(
         "ClassCondUnet": "lienzo.tasks.engines.classes:open_classes",
         "ShuffleUnet": "lienzo.tasks.engines.classes:open_classes",
         "DiT": "lienzo.tasks.engines.classes:open_classes",
+        "LatentPainter": "lienzo.tasks.engines.latent_painter:open_latent_painter",
     },
 )
+
+
+PARTS = {"LdmUnet": "the U-Net of a latent diffusion", "AutoencoderKL": "an autoencoder", "CLIP": "a CLIP"}
+"""Networks that cannot paint by themselves, as a sentence calls them."""
 
 
 def engine_for(model: nn.Module, options: Create, device: torch.device) -> Engine:
@@ -36,7 +42,10 @@ def engine_for(model: nn.Module, options: Create, device: torch.device) -> Engin
     Raises:
         BadInput: the network does not generate pictures.
     """
+    check_no_latent_options(options, f"'{options.model}'")
     kind = type(model).__name__
+    if kind in PARTS:
+        raise BadInput(f"'{options.model}' is {PARTS[kind]} alone; give the whole checkpoint it is a part of.")
     if kind not in ENGINES:
-        raise BadInput(f"'{options.model}' is a {kind}, which does not paint; choose painter or an ADM checkpoint.")
+        raise BadInput(f"'{options.model}' is a {kind}, which does not paint; take painter or a checkpoint.")
     return ENGINES.load(kind)(model, options, device)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from lienzo.clip.long_prompts import parse_weights
+
 Model = Callable[..., Tensor]
 
 
@@ -19,17 +21,37 @@ class Wish:
         subjects: (text, weight) of each prompt, the style taken out; negative weights push away.
         style: style the network draws in, or None for the engine's own.
         filter: painterly filter applied to the finished picture, or None.
+        negative: what the pictures should not show.
+        brackets: the texts carry weights in brackets, see `lienzo.clip.long_prompts`.
+        toward: another wish, and in [0, 1] how far this one is on the way to it; for engines that have `walks`.
     """
 
     subjects: tuple[tuple[str, float], ...]
     style: str | None = None
     filter: str | None = None
     negative: str = ""
+    brackets: bool = False
+    toward: tuple[Wish, float] | None = None
+
+    @property
+    def spoken(self) -> tuple[tuple[str, float], ...]:
+        """`subjects` as plain sentences, for CLIP; on the way to another wish also those of that, by their shares."""
+        own = tuple((_plain(text) if self.brackets else text, weight) for text, weight in self.subjects)
+        if self.toward is None:
+            return own
+        other, share = self.toward
+        parts = [(text, weight * (1 - share)) for text, weight in own]
+        parts += [(text, weight * share) for text, weight in other.spoken]
+        return tuple((text, weight) for text, weight in parts if weight)
 
     @property
     def text(self) -> str:
         """The wanted subjects in one phrase, for CLIP and for captions."""
-        return ", ".join(text for text, weight in self.subjects if weight > 0)
+        return ", ".join(text for text, weight in self.spoken if weight > 0)
+
+
+def _plain(text: str) -> str:
+    return " ".join(piece.text.strip() for piece in parse_weights(text) if piece.text and piece.text.strip())
 
 
 @dataclass
@@ -54,6 +76,9 @@ class Engine(Protocol):
     """A generator: its latents, defaults (`previews` are steps between them), noise levels, conditioned denoiser.
 
     One that draws in styles by name has the attribute `styles: tuple[str, ...]` too; prompts may then name them.
+    One that reads prompts in a notation of its own has `read_wish(options) -> Wish`; one whose pictures need not be
+    square has `sheet: Sheet`; one with a scale of guidance of its own has `guidance: float`; one that looks at what it
+    inpaints has `inpaints = True` and `show(picture, mask)`. With `walks = True` it knows wishes on the way to others.
     """
 
     size: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from lienzo.diffusion.own_painter import OwnPainter
 from lienzo.diffusion.refiner import Refiner
 from lienzo.diffusion.sigmas import flow
 from lienzo.guidance.steer import classifier_free
+from lienzo.nn.noise import slerp
 from lienzo.tasks.create import Create
 from lienzo.tasks.engines.base import Latents, Model, Wish
 from lienzo.weights.models import load_model
@@ -42,6 +44,7 @@ class PainterEngine:
     sampler = "euler"
     previews = 0
     conditional = True
+    walks = True
 
     def __init__(
         self,
@@ -63,11 +66,18 @@ class PainterEngine:
         picture = self.latents.decode(codes).clamp(-1, 1)
         if self.refiner is None:
             return picture
+        if wish.toward is not None and wish.style != wish.toward[0].style:
+            other = replace(wish, style=wish.toward[0].style)
+            return torch.lerp(self._refined(picture, wish), self._refined(picture, other), wish.toward[1])
+        return self._refined(picture, wish)
+
+    def _refined(self, picture: Tensor, wish: Wish) -> Tensor:
+        assert self.refiner is not None
         known = self.refiner.config["styles"]  # another painter may have styles that the refiner never saw
         name = self.styles[index] if (index := self.style_index(wish.style)) < len(self.styles) else None
-        style = torch.full((len(codes),), known.index(name) if name in known else len(known), device=self.device)
+        style = torch.full((len(picture),), known.index(name) if name in known else len(known), device=self.device)
         text, _ = self._vectors(wish)
-        return self.refiner(picture, text.expand(len(codes), -1), style).clamp(-1, 1)
+        return self.refiner(picture, text.expand(len(picture), -1), style).clamp(-1, 1)
 
     def sigmas(self, steps: int) -> Tensor:
         """Even steps in flow time t, as noise levels t / (1 - t)."""
@@ -87,8 +97,15 @@ class PainterEngine:
         return self.styles.index(name)
 
     def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
+        if wish.toward is not None and wish.style != wish.toward[0].style:
+            other, share = wish.toward
+            here, there = (self._in_style(wish, name, count, guidance) for name in (wish.style, other.style))
+            return lambda x, sigma: torch.lerp(here(x, sigma), there(x, sigma), share)
+        return self._in_style(wish, wish.style, count, guidance)
+
+    def _in_style(self, wish: Wish, name: str | None, count: int, guidance: float) -> Model:
         wanted, unwanted = self._vectors(wish)
-        style = torch.full((count,), self.style_index(wish.style), device=self.device)
+        style = torch.full((count,), self.style_index(name), device=self.device)
         everywhere = torch.ones(count, dtype=torch.bool, device=self.device)
         cond = {"text": wanted.expand(count, -1), "style": style, "keep": everywhere}
         if unwanted is None:
@@ -99,6 +116,11 @@ class PainterEngine:
 
     def _vectors(self, wish: Wish) -> tuple[Tensor, Tensor | None]:
         """Unit vectors (1, D) of what is wanted and of what is not (None where nothing is unwanted)."""
+        if wish.toward is not None:
+            other, share = wish.toward
+            (wanted, unwanted), (others, more) = self._vectors(replace(wish, toward=None)), self._vectors(other)
+            apart = unwanted is None or more is None
+            return slerp(wanted, others, share), unwanted if apart else slerp(unwanted, more, share)
         wanted = [(text, weight) for text, weight in wish.subjects if weight > 0]
         unwanted = [(text, -weight) for text, weight in wish.subjects if weight < 0]
         if wish.negative.strip():

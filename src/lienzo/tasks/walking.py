@@ -1,0 +1,84 @@
+"""The painter of a walk's frames: wishes and noise between two places."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lienzo.core.errors import BadInput
+from lienzo.core.events import Event, Picture
+from lienzo.nn.noise import PictureNoise, WalkNoise
+from lienzo.tasks.create import Create
+from lienzo.tasks.easel import Easel, open_easel, wish_for
+from lienzo.tasks.engines.base import Wish
+from lienzo.tasks.walk import PLACES, Walk, places, position
+
+
+class Walker:
+    """A generator of `create` that paints between places.
+
+    Args:
+        options: of the walk.
+
+    Raises:
+        BadInput: the model cannot walk, or something does not fit it.
+    """
+
+    def __init__(self, options: Walk):
+        self.options, self.places = options, places(options)
+        given = {name: getattr(options, name) for name in options.model_fields_set if name not in PLACES}
+        self.create = Create.make(**{**given, "prompt": self.places[0][0], "seed": self.places[0][1], "compose": False})
+        easel = open_easel(self.create)
+        if not isinstance(easel, Easel) or not getattr(easel.engine, "walks", False):
+            raise BadInput("This model has no way between sentences; walk with the painter or a Stable Diffusion.")
+        self.easel: Easel = easel
+        self.notes = easel.notes
+        texts = dict.fromkeys(text for text, _ in self.places)
+        self.wishes = {text: wish_for(easel.engine, self.create.model_copy(update={"prompt": text})) for text in texts}
+
+    def wish(self, frame: int) -> Wish:
+        """What a frame should show."""
+        leg, share = position(self.options, frame)
+        here, there = (self.wishes[self.places[place][0]] for place in (leg, leg + 1))
+        if share in (0, 1) or here == there:
+            return there if share == 1 else here
+        return replace(here, toward=(there, share), filter=here.filter if share < 0.5 else there.filter)
+
+    def frame(self, frame: int) -> np.ndarray:
+        """A frame, uint8 (H, W, 3); at a place it is the picture that `create` makes."""
+        leg, share = position(self.options, frame)
+        seeds = [self.places[place][1] for place in (leg, leg + 1)]
+        device = self.easel.device
+        noise = WalkNoise(PictureNoise(seeds[:1], device), PictureNoise(seeds[1:], device), share)
+        if seeds[0] == seeds[1]:
+            noise = WalkNoise(PictureNoise(seeds[:1], device), PictureNoise(seeds[:1], device), 0.0)
+        near = seeds[share >= 0.5]
+        self.easel.wish = self.wish(frame)
+        painting = self.easel.paint_with([near], self.easel.wish, noise)
+        while True:
+            try:
+                next(painting)
+            except StopIteration as end:
+                picture: torch.Tensor = end.value
+                break
+        finished = self.easel.complete(0, near, 0.0, picture[0])
+        return next(event.image for event in finished if isinstance(event, Picture))
+
+    def remarks(self) -> Iterator[Event]:
+        """What the person should know after it is done."""
+        return self.easel.remarks()
+
+    def plan(self) -> dict[str, Any]:
+        """What decides the frames, as JSON has it."""
+        recipe = self.easel.recipe(self.places[0][1])
+        made = {name: recipe[name] for name in ("options", "models", "inputs", "behaviour")}
+        for name in ("prompt", "seed"):
+            made["options"].pop(name)
+        way = {"prompts": self.options.prompts, "seed": self.options.seed, "frames": self.options.frames}
+        made["motion"] = {**way, "loop": self.options.loop}
+        return json.loads(json.dumps(made))

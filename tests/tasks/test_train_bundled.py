@@ -345,7 +345,7 @@ def test_no_stage_mixes_devices(corpus: Path, models: Path, tmp_path: Path) -> N
     list(run(given))
     shop = Workshop(given)
     for name in STAGES[1:]:
-        if name == "code":
+        if name in ("code", "vqgan"):  # no network; one whose quantiser looks up which code is nearest
             continue
         stage = bundled_stages.STAGES[name]
         recipe = stage.recipe(shop, stage)

@@ -100,7 +100,9 @@ class Contest(nn.Module):
         stage = self.stage
         encoded = stage.encoder(images)
         features = stage.quant_conv(encoded)
-        with torch.autocast(images.device.type, enabled=False):  # distances of codes need all their digits
+        with torch.autocast(
+            "cuda" if images.is_cuda else "cpu", enabled=False
+        ):  # distances of codes need all their digits
             features = features.float()
             if isinstance(stage, VQModel):
                 return self._nearest(stage, features)

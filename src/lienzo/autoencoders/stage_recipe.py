@@ -169,12 +169,10 @@ class StageRecipe(Recipe):
             x = torch.where(mirrored, x.flip(3), x)
         if training.tint:
             x = tinted(x, training.tint, generator)
-        judging = bool(self.losses.adversary) and start >= self.losses.adversary_start
-        return {
-            "images": x,
-            "judging": torch.tensor(judging),
-            "temperature": torch.tensor(self.temperature(start)),
-        }
+        batch = {"images": x, "temperature": torch.full((1,), self.temperature(start))}
+        if self.losses.adversary and start >= self.losses.adversary_start:
+            batch["judging"] = torch.ones(1)  # that it is there says so: no device is asked for a number
+        return batch
 
     def temperature(self, start: int) -> float:
         """Of a Gumbel quantiser after so many items."""
@@ -183,7 +181,7 @@ class StageRecipe(Recipe):
         return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
     def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images, judging = batch["images"], bool(batch["judging"])
+        images, judging = batch["images"], "judging" in batch
         told = float(batch["temperature"]) if self.training.kind == "gumbel" else None
         out: Round = model(images, judging, told)
         if self.care is not None and out.between.codes is not None:

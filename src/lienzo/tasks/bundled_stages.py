@@ -282,10 +282,10 @@ def refiner(shop: Workshop, stage: Stage) -> Recipe:
         codes,
         painter,
         code,
-        lambda x: guide.stage_maps(x)[:3],
+        lambda x: guide.to(x.device).stage_maps(x)[:3],
         {**REFINER_CONFIG, "scale": scale, "styles": styles},
         batch_size=shop.batch(stage),
-        adversary=(stage.plan.images * 5 // 7, 0.05),
+        adversary=(stage.plan.images * 3 // 4, 0.05) if shop.given.size == "gpu" else (0, 0.0),
         seed=shop.seed(stage),
     )
 
@@ -327,7 +327,7 @@ def vqgan(shop: Workshop, stage: Stage) -> Recipe:
 
     training = StageTraining(
         "vqgan",
-        StageLosses(adversary=0.4, adversary_start=stage.plan.images // 2),
+        StageLosses(l1=4.0, adversary=0.4, adversary_start=stage.plan.images * 4 // 5),
         {"ndf": 32, "n_layers": 2, "use_actnorm": True},
         shop.batch(stage),
         crop=size // 2,
@@ -389,13 +389,14 @@ STAGES: dict[str, Stage] = {
     "refiner": Stage(
         refiner,
         Training(
-            images=84_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
+            images=60_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
             look_images=10_000,
         ),
         (32, 128), {}, look=60, figure="psnr",
-        title="Refiner of the painter's drawings, 64 px",
-        description="A residual U-Net trained on the painter's one-step guesses.",
-        limits="Cleans grain and closes edges; invents no detail.",
+        title="Refiner of the painter's drawings, 64 to 128 px",
+        description="A residual U-Net, told sentence and style, trained on the painter's guesses at all noise levels "
+        "against pixels, edges and the guide's feature maps.",
+        limits="Cleans grain, closes edges, whitens paper; what the painter left vague stays vague.",
     ),
     "upscaler": Stage(
         upscaler,
@@ -424,14 +425,14 @@ STAGES: dict[str, Stage] = {
     "vqgan": Stage(
         vqgan,
         Training(
-            images=48_000, learning_rate=1e-3, warmup=800, fall=0.5, weight_decay=1e-4, precision="bf16",
+            images=30_000, learning_rate=1e-3, warmup=800, fall=0.5, weight_decay=1e-4, precision="bf16",
             ema_half_lives=(2_000,), look_images=8_000,
         ),
         (12, 64), {"images": 1_000_000, "warmup": 10_000, "ema_half_lives": (20_000,), "look_images": 100_000},
         look=400, figure="psnr",
         title="VQGAN of drawings, factor 8, 1024 codes",
         description="A small VQGAN: codes of 16 numbers, features of the bundled guide, a patch discriminator in the "
-        "second half. Trained on pieces of drawings at 128 px, half of them on coloured paper.",
+        "last fifth. Trained on pieces of drawings at 128 px, half of them on coloured paper.",
         limits="Knows drawings; photographs come out as if drawn. Small letters and thin lines blur.",
     ),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -11,9 +12,11 @@ from lienzo.autoencoders.perceptual import Perceptual, unit_channels
 from lienzo.clip.compact import CompactClip
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
-from lienzo.metrics.lpips import LPIPS
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve, sha256
+
+if TYPE_CHECKING:
+    from lienzo.metrics.lpips import LPIPS
 
 STAGES = 4  # of a compact CLIP; later ones see things more than drawing
 
@@ -54,6 +57,8 @@ def perceptual_of(model: nn.Module, name: str) -> Perceptual:
             return [unit_channels(each) / math.sqrt(len(maps)) for each in maps]
 
         return Perceptual(name, stages)
+    from lienzo.metrics.lpips import LPIPS  # which brings CLIP's tokenizer; `train bundled` does without its packages
+
     if isinstance(model, LPIPS):
         lpips = model
 

@@ -144,10 +144,10 @@ def test_prompts_are_read_in_their_notation(files: Path) -> None:
         read("fox | ")
 
 
-@pytest.mark.parametrize("sampler", list(SAMPLERS))
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "dpm_adaptive"])
 def test_clip_guides_on_latents_with_every_sampler(files: Path, sampler: str) -> None:
-    """It pulls: what it paints is nearer to the sentence in the eyes of the CLIP that guides. (The adaptive sampler
-    takes other steps when it is guided, which with weights of no sense may lead anywhere.)"""
+    """It pulls: what it paints is nearer to the sentence in the eyes of the CLIP that guides. (dpm_adaptive would run
+    for minutes: it makes its steps small until two orders agree, and random weights are rough.)"""
     given: dict[str, Any] = {**FAST, "model": str(files / "sd.safetensors"), "sampler": sampler, "steps": 4, "cutn": 2}
     given |= {"cutouts": "whole", "skip_augs": True, "look_at": "denoised", "tv_scale": 0.0, "range_scale": 0.0}
     scores, images = [], []
@@ -157,7 +157,7 @@ def test_clip_guides_on_latents_with_every_sampler(files: Path, sampler: str) ->
         scores.append(picture.scores["clip"])
         images.append(picture.image)
     assert (images[0] != images[1]).any()
-    assert scores[1] > scores[0] or sampler == "dpm_adaptive"
+    assert scores[1] > scores[0]
 
 
 def test_sizes_are_given_exactly_and_said(files: Path) -> None:

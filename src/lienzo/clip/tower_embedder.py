@@ -56,7 +56,7 @@ class TowerEmbedder:
             self.scale = math.exp(float(self.state["logit_scale"].float()))
             self.bias = float(self.state["logit_bias"].float()) if "logit_bias" in self.state else 0.0
         self.tag = f"{weights_digest(path)[:16]}:{self.settings.tag}"
-        self.former = (f"{sha256(path)[:16]}:{self.settings.tag}",)
+        self.former: tuple[str, ...] = (f"{sha256(path)[:16]}:{self.settings.tag}",)
         if towers != "text":
             _ = self.tower
         if towers != "image":

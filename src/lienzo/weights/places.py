@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lienzo.core.errors import BadInput, LienzoError
 from lienzo.core.files import replacing
@@ -97,7 +97,7 @@ def sha256(path: str | Path) -> str:
     Raises:
         BadInput: the file cannot be read.
     """
-    return _remembered(Path(path), "", lambda file: hashlib.file_digest(file, "sha256").hexdigest())
+    return _remembered(Path(path), "", lambda file: hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
 
 
 def weights_digest(path: str | Path) -> str:
@@ -116,7 +116,7 @@ def weights_digest(path: str | Path) -> str:
 def _of_tensors(file: BinaryIO) -> str:
     length = int.from_bytes(file.read(8), "little")
     try:
-        head = json.loads(file.read(length)) if length <= _HEAD else None
+        head: dict[str, Any] = json.loads(file.read(length) if length <= _HEAD else b"")
         tensors = {name: facts for name, facts in head.items() if name != "__metadata__"}
         digest = hashlib.sha256(json.dumps(tensors, sort_keys=True).encode())
     except (ValueError, AttributeError, RecursionError):  # broken, which whoever loads it says

@@ -118,9 +118,10 @@ class PainterEngine:
         """Unit vectors (1, D) of what is wanted and of what is not (None where nothing is unwanted)."""
         if wish.toward is not None:
             other, share = wish.toward
-            (wanted, unwanted), (others, more) = self._vectors(replace(wish, toward=None)), self._vectors(other)
-            apart = unwanted is None or more is None
-            return slerp(wanted, others, share), unwanted if apart else slerp(unwanted, more, share)
+            (here, away), (there, away_there) = self._vectors(replace(wish, toward=None)), self._vectors(other)
+            if away is not None and away_there is not None:
+                away = slerp(away, away_there, share)
+            return slerp(here, there, share), away
         wanted = [(text, weight) for text, weight in wish.subjects if weight > 0]
         unwanted = [(text, -weight) for text, weight in wish.subjects if weight < 0]
         if wish.negative.strip():

@@ -258,7 +258,7 @@ def test_a_recipe_opens_no_files() -> None:
         ({"prompt": "a | | b"}, "empty part"), ({"prompt": "a:1 | b:-1"}, "sum to 0"),
         ({"prompt": "a ^ b ^ c ^ d"}, "The story has 4 chapters; --iterations"),
         ({"canvas": "piksels"}, "did you mean 'pixels'"), ({"canvas": "vqgam"}, "did you mean 'vqgan'"),
-        ({"canvas": "hex; cels=3"}, "no setting 'cels'"), ({"canvas": "vqgan"}, "--vqgan FILE"),
+        ({"canvas": "hex; cels=3"}, "no setting 'cels'"),
         ({"canvas": "vqgan", "vqgan": "gone.ckpt"}, "does not exist"), ({"canvas": "vqgan; a=1"}, "no settings"),
         ({"canvas": "vqgan", "vqgan": "guide"}, "is no VQGAN but a CompactClip"), ({"vqgan": "guide"}, "has none"),
         ({"optimiser": "adagrat"}, "did you mean 'adagrad'"), ({"loss": ("palete",)}, "did you mean 'palette'"),
@@ -283,6 +283,17 @@ def test_one_sentence_and_nothing_written(options: dict[str, Any], said: str) ->
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert os.listdir() == []
+
+
+def test_the_bundled_vqgan_paints_and_its_absence_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(canvas="vqgan", iterations=1)
+
+    def gone(name: str) -> Path:
+        raise BadInput("There is no model.")
+
+    monkeypatch.setattr("lienzo.tasks.canvases.resolve", gone)
+    with pytest.raises(BadInput, match="--vqgan FILE"):
+        paint(canvas="vqgan", iterations=1)
 
 
 def test_masks_of_another_shape_are_refused_with_the_sizes() -> None:

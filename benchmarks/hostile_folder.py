@@ -36,6 +36,7 @@ class FreeEmbedder:
     """An embedder that costs nothing: unit vectors from a fixed random projection of the pixels."""
 
     tag = "free"
+    former: tuple[str, ...] = ()
     dim = 32
     size = 16
 

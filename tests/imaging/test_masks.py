@@ -44,7 +44,7 @@ def test_a_mask_that_says_nothing() -> None:
     with pytest.raises(BadInput, match="no transparent part"):
         masks.read_mask(encoded(gradient()), "transparent")
     with pytest.raises(BadInput, match="choose white, black or transparent"):
-        masks.read_mask(encoded(gradient()), "black")  # type: ignore[arg-type]
+        masks.read_mask(encoded(gradient()), "grey")  # type: ignore[arg-type]
 
 
 def test_sizes() -> None:

@@ -96,9 +96,9 @@ def picture_reader(catalogue: Catalogue, embedder: Embedder) -> Callable[[Path],
                 if stored is not None:
                     return stored
         from lienzo.imaging.reading import open_picture
-        from lienzo.search.decoding import SHARPER
+        from lienzo.search.decoding import enough
 
-        prepared = embedder.prepare(open_picture(path, at_least=SHARPER * embedder.size))  # (size, size, 3)
+        prepared = embedder.prepare(open_picture(path, at_least=enough(embedder.size)))  # (size, size, 3)
         return embedder.pictures(prepared[None])[0]
 
     return read

@@ -17,7 +17,7 @@ from lienzo.core.errors import BadInput, BadPicture, LienzoError
 from lienzo.core.events import Note, Progress
 from lienzo.core.text import printable
 from lienzo.imaging.reading import open_picture
-from lienzo.search.decoding import SHARPER
+from lienzo.search.decoding import enough
 from lienzo.search.exchange import Batch, LayoutWriter
 from lienzo.search.seams import Embedder
 
@@ -106,7 +106,7 @@ class _Worker:
 
     def _read(self, path: str) -> np.ndarray | str:
         try:
-            return self.embedder.prepare(open_picture(path, at_least=SHARPER * self.embedder.size))
+            return self.embedder.prepare(open_picture(path, at_least=enough(self.embedder.size)))
         except BadPicture as error:
             return str(error)
 

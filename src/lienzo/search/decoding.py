@@ -23,7 +23,6 @@ from lienzo.imaging.reading import FORMATS, Limits, open_picture, read_bytes
 from lienzo.search.seams import Embedder
 from lienzo.search.walking import note_of
 
-SHARPER = 2  # a JPEG is decoded at twice the tower's side or more, so that its own resizing decides how it looks
 _HEAVY_PIXELS = 12_000_000
 _HEAVY_BYTES = 32 << 20
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -88,13 +87,19 @@ def _read(path: str, embedder: Embedder, content: Callable[[bytes], tuple[int, i
         raise BadPicture("The picture needs more memory than there is.") from error
 
 
+def enough(size: int) -> int:
+    """The shorter side from which a JPEG is decoded for a tower of `size` pixels: somewhat more, so that the tower's own
+    resizing decides how it looks. The cosine with the vector of the whole picture stays above 0.9995."""
+    return max(192, round(1.15 * size))
+
+
 def decode(data: bytes, embedder: Embedder) -> np.ndarray:
     """A picture's file as the tower wants it, uint8 (size, size, 3).
 
     Raises:
         BadPicture: as `open_picture`.
     """
-    return embedder.prepare(open_picture(data, at_least=SHARPER * embedder.size))
+    return embedder.prepare(open_picture(data, at_least=enough(embedder.size)))
 
 
 def read_caption(path: str) -> str:

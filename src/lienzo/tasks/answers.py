@@ -28,7 +28,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note
 from lienzo.core.text import printable
 from lienzo.imaging.reading import open_picture
-from lienzo.search.decoding import SHARPER
+from lienzo.search.decoding import enough
 from lienzo.search.walking import Walk
 from lienzo.tasks.embedded import embed_pictures
 from lienzo.tasks.labels import UNKNOWN, Label, folded
@@ -168,7 +168,7 @@ def probe_labeller(embedder: Embedder, probe: Probe, temperature: float | None =
 
 def answered(labeller: Labeller, pictures: Sequence[Found], stage: str = "classify") -> Generator[Event, None, Answers]:
     """What the labeller says of the pictures that can be read."""
-    least = SHARPER * labeller.embedder.size
+    least = enough(labeller.embedder.size)
 
     def read(row: int) -> Image:
         return open_picture(pictures[row].path, at_least=least)

@@ -112,14 +112,14 @@ def judged(
     from lienzo.clip.embedder import open_embedder
     from lienzo.imaging.reading import open_picture
     from lienzo.search.answers import shown_path
-    from lienzo.search.decoding import SHARPER
+    from lienzo.search.decoding import enough
     from lienzo.tasks.embedded import embed_pictures
 
     device = None if options.device == "auto" else options.device
     embedders = [open_embedder(name, device) for name in clips]
     rows, cosines = list(range(len(files))), list[np.ndarray]()
     for name, embedder in zip(clips, embedders):
-        least = SHARPER * embedder.size
+        least = enough(embedder.size)
         left = [files[row] for row in rows]
 
         def read(number: int, left: list[Path] = left, least: int = least) -> Image:

@@ -88,8 +88,8 @@ def _read(path: str, embedder: Embedder, content: Callable[[bytes], tuple[int, i
 
 
 def enough(size: int) -> int:
-    """The shorter side from which a JPEG is decoded for a tower of `size` pixels: somewhat more, so that the tower's own
-    resizing decides how it looks. The cosine with the vector of the whole picture stays above 0.9995."""
+    """The shorter side from which a JPEG is decoded for a tower of `size` pixels: somewhat more, so that the tower's
+    own resizing decides how it looks. The cosine with the vector of the whole picture stays above 0.9995."""
     return max(192, round(1.15 * size))
 
 

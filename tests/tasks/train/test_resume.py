@@ -29,7 +29,6 @@ FLAGS = {
     "clip": "--tower vit --size 32 --patch 16 --width 64 --layers 1 --text-width 64 --text-layers 1 --embed-dim 16",
     "upscaler": "--size 96 --crop 8",
     "classes": "--image-size 12 --width 32 --depth 1",
-    "vae": "--image-size 12 --hidden 16 --latent 3 --kind vq-vae --network conv --width 8",
     "autoencoder": "--image-size 16 --factor 4 --channels 4 --codes 16 --perceptual none --adversary-start 20 "
     "--judge-width 4 --judge-layers 1",
     "latent": "--autoencoder STAGE --image-size 16 --width 32 --multiples 1 --condition class --heads 2",

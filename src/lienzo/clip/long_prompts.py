@@ -5,7 +5,8 @@ The notation is that of the field: `(word)` 1.1 times, `((word))` 1.21 times, `(
 closed reaches to the end; one that was never opened is a plain bracket.
 
 A text encoder reads 77 tokens, so that a longer prompt is cut into chunks of 75 tokens, each between a start and an end
-mark; their states are put one after the other, and cross-attention takes any number of them.
+mark; their states are put one after the other, and cross-attention takes any number of them. The vectors of a learned
+word (`textual_inversion`) count as tokens and stay within one chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lienzo.clip.tokenizer import END, START, encode
+from lienzo.clip.textual_inversion import Words, tokens_of
+from lienzo.clip.tokenizer import END, START
 from lienzo.clip.transformer import TextTower
 from lienzo.core.errors import BadInput
 
@@ -109,7 +111,9 @@ def _merged(pieces: Sequence[Sequence[Any]]) -> list[Piece]:
     return result
 
 
-def chunks(prompt: str, size: int = 75, *, weighted: bool = True, backtrack: int = BACKTRACK) -> list[Chunk]:
+def chunks(
+    prompt: str, size: int = 75, *, weighted: bool = True, backtrack: int = BACKTRACK, words: Words | None = None
+) -> list[Chunk]:
     """The tokens of a prompt in chunks, at least one.
 
     Args:
@@ -117,6 +121,7 @@ def chunks(prompt: str, size: int = 75, *, weighted: bool = True, backtrack: int
         size: tokens a chunk.
         weighted: read brackets and BREAK; otherwise they are plain text.
         backtrack: a chunk that is full ends after its last comma instead, if that is at most so many tokens back.
+        words: learned words, each of at most `size` tokens.
 
     Raises:
         BadInput: as `parse_weights`, or there are more than 100 chunks.
@@ -135,11 +140,12 @@ def chunks(prompt: str, size: int = 75, *, weighted: bool = True, backtrack: int
         if piece.text is None:
             finish(len(open_))
             continue
-        for token in encode(piece.text):
-            if len(open_) == size:
-                commas = [place for place, (i, _) in enumerate(open_) if i == COMMA and size - place - 1 <= backtrack]
-                finish(commas[-1] + 1 if commas and token != COMMA else size)
-            open_.append((token, piece.weight))
+        for group in tokens_of(piece.text, words):
+            while len(open_) + len(group) > size:
+                full = len(open_)
+                commas = [place for place, (i, _) in enumerate(open_) if i == COMMA and full - place - 1 <= backtrack]
+                finish(commas[-1] + 1 if commas and group != (COMMA,) else full)
+            open_.extend((token, piece.weight) for token in group)
     if open_ or not done:
         finish(len(open_))
     return done
@@ -153,6 +159,7 @@ def encode_prompts(
     pad: int = END,
     weighting: Literal["mean", "empty", "none"] = "mean",
     backtrack: int = BACKTRACK,
+    words: Words | None = None,
 ) -> Tensor:
     """The states of prompts of any length, as the context of a U-Net.
 
@@ -167,6 +174,7 @@ def encode_prompts(
             states is what it was (stable-diffusion-webui); ``empty`` moves them away from the states of the empty
             prompt, empty + weight * (states - empty) (ComfyUI); ``none`` reads brackets as plain text.
         backtrack: see `chunks`.
+        words: learned words, whose tokens the tower has; see `textual_inversion.learn`.
 
     Returns:
         (B, 77 n, W), n the number of chunks of the longest prompt.
@@ -179,7 +187,8 @@ def encode_prompts(
     length = tower.context_length
     if length < 3:
         raise BadInput(f"This text encoder reads {length} tokens, which leaves no place for a text.")
-    lists = [chunks(text, length - 2, weighted=weighting != "none", backtrack=backtrack) for text in prompts]
+    weighted = weighting != "none"
+    lists = [chunks(text, length - 2, weighted=weighted, backtrack=backtrack, words=words) for text in prompts]
     most = max((len(each) for each in lists), default=1)
     filled = [chunk for each in lists for chunk in [*each, *[Chunk()] * (most - len(each))]]
     device = tower.positional_embedding.device

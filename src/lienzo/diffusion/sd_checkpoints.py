@@ -1,14 +1,14 @@
 """Opening whole checkpoints of Stable Diffusion 1 and 2: U-Net, autoencoder, text encoder and noise schedule.
 
 Two layouts are read: one file in the names of CompVis (`model.diffusion_model.`, `first_stage_model.`,
-`cond_stage_model.`), as a Lightning `.ckpt` or as safetensors; and the folder of diffusers (`unet/`, `vae/`,
-`text_encoder/`, `scheduler/`).
+`cond_stage_model.`), as a Lightning `.ckpt` or as safetensors, with the `.yaml` of its name that lies beside it, if
+any; and the folder of diffusers (`unet/`, `vae/`, `text_encoder/`, `scheduler/`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from lienzo.autoencoders import kl
 from lienzo.autoencoders.kl import AutoencoderKL
 from lienzo.clip import model as clip
 from lienzo.clip.long_prompts import encode_prompts
+from lienzo.clip.textual_inversion import Words
 from lienzo.clip.tokenizer import END
 from lienzo.clip.transformer import TextTower
 from lienzo.core.errors import BadInput, BadWeights
@@ -28,8 +29,10 @@ from lienzo.diffusion.denoiser import DiscreteDenoiser
 from lienzo.diffusion.diffusers_keys import is_diffusers_vae, vae_to_ldm
 from lienzo.diffusion.ldm_shapes import PREFIX as UNET
 from lienzo.diffusion.ldm_unet import LdmUnet
+from lienzo.diffusion.schedules import stable_diffusion
 from lienzo.diffusion.sd_folders import read_folder
 from lienzo.diffusion.sd_parts import TEXT, Parts, Prediction, other_family, read_single, under
+from lienzo.diffusion.sd_settings import with_settings
 from lienzo.weights.reading import read_weights
 
 SCALE = 0.18215
@@ -48,6 +51,9 @@ class StableDiffusion:
         text_skip: blocks of the text encoder that are left out at its end.
         text_pad: the token that prompts are filled up with.
         ignored: names in the file that are of no part.
+        latent_size: positions a side of the latents that it was trained on, where the file's settings tell.
+        settings: the file of settings that was followed.
+        words: learned words; see `clip.textual_inversion`.
     """
 
     unet: LdmUnet
@@ -58,6 +64,9 @@ class StableDiffusion:
     text_skip: int = 0
     text_pad: int = END
     ignored: tuple[str, ...] = ()
+    latent_size: int | None = None
+    settings: Path | None = None
+    words: Words = field(default_factory=dict)
 
     def model(self) -> DiscreteDenoiser:
         """`denoised = model(x, sigma, context=..., concat=...)` over latents x (B, C, h, w)."""
@@ -83,7 +92,9 @@ class StableDiffusion:
         if clip_skip < 1:
             raise BadInput(f"clip_skip was {clip_skip}; it counts from 1, the last layer.")
         skip = self.text_skip + clip_skip - 1
-        return encode_prompts(self.text_encoder, prompts, skip=skip, pad=self.text_pad, weighting=weighting)
+        return encode_prompts(
+            self.text_encoder, prompts, skip=skip, pad=self.text_pad, weighting=weighting, words=self.words
+        )
 
 
 def detect(state: Mapping[str, Tensor]) -> bool:
@@ -121,7 +132,7 @@ def open_checkpoint(
     if path.is_dir():
         found = read_folder(path)
     else:
-        found = read_single(read_weights(path).tensors, ema=ema)
+        found = with_settings(read_single(read_weights(path).tensors, ema=ema), path)
     if vae is not None:
         found.first_stage = read_weights(vae).tensors
     return assemble(found, prediction=prediction, scale_factor=scale_factor)
@@ -152,11 +163,13 @@ def assemble(
         unet=unet,
         first_stage=kl.load(first_stage, {"scale_factor": scale}),
         text_encoder=text,
-        betas=found.betas,
+        betas=stable_diffusion() if found.betas is None else found.betas,
         prediction=prediction or found.prediction or "eps",
         text_skip=int(second) if found.text_skip is None else found.text_skip,
         text_pad=(0 if second else END) if found.text_pad is None else found.text_pad,
         ignored=found.ignored,
+        latent_size=found.latent_size,
+        settings=found.settings,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from lienzo.core.errors import BadWeights
 from lienzo.core.text import printable
 from lienzo.diffusion import ldm_unet
 from lienzo.diffusion.ldm_shapes import PREFIX as UNET
-from lienzo.diffusion.schedules import betas_from_alphas_cumprod, stable_diffusion
+from lienzo.diffusion.schedules import betas_from_alphas_cumprod
 
 FIRST_STAGE = "first_stage_model."
 TEXT = "cond_stage_model."
@@ -46,13 +47,15 @@ class Parts:
     unet: Mapping[str, Tensor]
     first_stage: Mapping[str, Tensor]
     text: Mapping[str, Tensor]
-    betas: Tensor
+    betas: Tensor | None = None
     prediction: Prediction | None = None
     scale_factor: float | None = None
     text_skip: int | None = None
     text_pad: int | None = None
     unet_config: Mapping[str, Any] | None = None
     text_config: Mapping[str, Any] | None = None
+    latent_size: int | None = None
+    settings: Path | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -107,8 +110,8 @@ def _averaged(unet: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> dic
     return {key: averages[name] for key, name in names.items()}
 
 
-def noise_schedule(state: Mapping[str, Tensor]) -> Tensor:
-    """The noise schedule of the file; Stable Diffusion's where it has none."""
+def noise_schedule(state: Mapping[str, Tensor]) -> Tensor | None:
+    """The noise schedule of the file; None where it has none."""
     for key, convert in (("betas", None), ("alphas_cumprod", betas_from_alphas_cumprod)):
         table = state.get(key)
         if table is None:
@@ -117,7 +120,7 @@ def noise_schedule(state: Mapping[str, Tensor]) -> Tensor:
         if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
             raise BadWeights(f"The noise schedule '{key}' of the checkpoint has numbers that no schedule has.")
         return betas
-    return stable_diffusion()
+    return None
 
 
 def other_family(key: str) -> str | None:

@@ -43,6 +43,8 @@ class LatentOptions(Options):
 
     lora: tuple[Annotated[str, Field(min_length=1, max_length=2000)], ...] = ()
     """LoRA files that change the model, each as FILE or FILE:STRENGTH."""
+    embedding: tuple[Annotated[str, Field(min_length=1, max_length=2000)], ...] = ()
+    """Files of textual inversion, each as FILE, whose name is then a word for prompts, or as FILE:WORD."""
     vae: Path | None = None
     """File of another autoencoder in place of the checkpoint's own."""
     clip_skip: int = Field(1, ge=1, le=12)

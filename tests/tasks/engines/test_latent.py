@@ -18,6 +18,7 @@ from lienzo.core.errors import BadInput, LienzoError
 from lienzo.core.events import Event, Note, Picture
 from lienzo.diffusion.sampling import SAMPLERS
 from lienzo.diffusion.seamless import make_seamless
+from lienzo.diffusion.spatial_transformer import KeptContext
 from lienzo.imaging.metadata import read_recipe
 from lienzo.imaging.reading import load_picture
 from lienzo.tasks.create import Create, run
@@ -118,8 +119,8 @@ def test_guidance_is_linear_and_a_long_negative_prompt_is_padded(files: Path) ->
 
 
 def test_prompts_compose_and_large_latents_are_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def model(x: torch.Tensor, sigma: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        return context[:, :1, :1, None].expand_as(x)
+    def model(x: torch.Tensor, sigma: torch.Tensor, context: KeptContext) -> torch.Tensor:
+        return context.states[:, :1, :1, None].expand_as(x)
 
     contexts = torch.tensor([1.0, 2.0, 5.0]).view(3, 1, 1)
     x = torch.zeros(2, 1, 2, 2)

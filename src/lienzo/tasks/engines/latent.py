@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -11,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo.autoencoders.tiled import decode_tiled, encode_tiled
+from lienzo.clip.textual_inversion import Words, learn, read_embedding, tokens_of
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.text import printable
 from lienzo.diffusion import lora
 from lienzo.diffusion.sd_checkpoints import StableDiffusion, open_checkpoint
 from lienzo.diffusion.seamless import make_seamless
 from lienzo.diffusion.sigmas import schedule
+from lienzo.diffusion.spatial_transformer import KeptContext
 from lienzo.tasks.create import Create
 from lienzo.tasks.engines.base import Latents, Model, Wish
 from lienzo.tasks.starting import Sheet, asked_size, base_size, picture_size, sheet_for
@@ -66,7 +70,7 @@ class LatentEngine:
             )
         shape = (channels, self.height // factor, self.width // factor)
         self.latents = Latents(shape, self.first_stage.decode, self.encode, self.finish)
-        self.notes = _ignored(parts.ignored)
+        self.notes = _ignored(parts.ignored) + _unsaid(parts.words, options)
         self.beside: Tensor | None = None
         if self.inpaints:
             self.show(None, None)
@@ -150,7 +154,7 @@ def composed(model: Model, contexts: Tensor, weights: Tensor, scale: float) -> M
     The estimate is none + scale * sum of weight_k * (prompt_k - none); with one prompt it is the usual guidance.
 
     Args:
-        model: `denoised = model(x, sigma, context=...)`; a batch of any size.
+        model: `denoised = model(x, sigma, context=...)`; a batch of any size, the context a `KeptContext`.
         contexts: (1 + K, L, W), first that of what is not wanted.
         weights: (K,).
         scale: 1 is plainly conditional.
@@ -160,18 +164,20 @@ def composed(model: Model, contexts: Tensor, weights: Tensor, scale: float) -> M
     else:
         plain = False
 
-    def guided(x: Tensor, sigma: Tensor) -> Tensor:
-        many, batch = len(contexts), len(x)
-        sigma = sigma.expand(batch)
+    @cache
+    def told(batch: int, apart: bool) -> list[KeptContext]:  # each text is read once for all steps
         each = contexts.repeat_interleave(batch, 0)  # (many * B, L, W)
-        if x[0, 0].numel() > LARGE:  # one after the other, for the memory of one
-            told = [model(x, sigma, context=part) for part in each.split(batch)]
-        else:
-            told = list(model(x.repeat(many, 1, 1, 1), sigma.repeat(many), context=each).chunk(many))
+        return [KeptContext(part) for part in (each.split(batch) if apart else [each])]
+
+    def guided(x: Tensor, sigma: Tensor) -> Tensor:
+        batch, apart = len(x), x[0, 0].numel() > LARGE  # one text after the other, for the memory of one
+        many = 1 if apart else len(contexts)
+        copies, sigma = x.repeat(many, 1, 1, 1), sigma.expand(batch).repeat(many)
+        answers = [y for context in told(batch, apart) for y in model(copies, sigma, context=context).chunk(many)]
         if plain:
-            return told[0]
-        moved = [weight * (part - told[0]) for weight, part in zip(weights.tolist(), told[1:], strict=True)]
-        return told[0] + scale * torch.stack(moved).sum(0)
+            return answers[0]
+        moved = [weight * (part - answers[0]) for weight, part in zip(weights.tolist(), answers[1:], strict=True)]
+        return answers[0] + scale * torch.stack(moved).sum(0)
 
     return guided
 
@@ -194,8 +200,9 @@ def open_latent(path: Path, options: Create, device: torch.device) -> LatentEngi
         device: where to compute.
 
     Raises:
-        BadWeights: the checkpoint, the autoencoder or a LoRA does not fit.
-        BadInput: the size does not fit, or the device lacks the precision.
+        BadWeights: the checkpoint, the autoencoder, a LoRA or an embedding does not fit.
+        BadInput: the size does not fit, a file does not exist, two embeddings are written alike, or the device lacks
+            the precision.
     """
     parts = open_checkpoint(path, prediction=options.prediction, vae=options.vae)
     words = parts.text_encoder.token_embedding.weight.shape[0]
@@ -204,6 +211,8 @@ def open_latent(path: Path, options: Create, device: torch.device) -> LatentEngi
     for text in options.lora:
         file, strength = parse_lora(text)
         lora.merge(lora.read_lora(file), parts.unet, parts.text_encoder, strength=strength)
+    learned = [read_embedding(*parse_embedding(text)) for text in options.embedding]
+    parts = replace(parts, words=learn(parts.text_encoder, learned))
     sheet = _sheet(parts, options)
     if options.tiling != "none":
         for network in (parts.unet, parts.first_stage):
@@ -217,7 +226,8 @@ def open_latent(path: Path, options: Create, device: torch.device) -> LatentEngi
 
 def _sheet(parts: StableDiffusion, options: Create) -> Sheet:
     multiple = parts.first_stage.factor * parts.unet.multiple
-    side = options.size if "size" in options.model_fields_set else NATIVE
+    native = NATIVE if parts.latent_size is None else parts.latent_size * parts.first_stage.factor
+    side = options.size if "size" in options.model_fields_set else native
     base = base_size(options, (picture_size(options) if options.extend and _unsized(options) else None) or (side, side))
     sheet = sheet_for(asked_size(options, base), multiple, options.draw_size)
     if options.tiling != "none" and sheet.asked != sheet.drawn:
@@ -239,6 +249,13 @@ def _ignored(names: Sequence[str]) -> list[str]:
     return [f"The checkpoint holds tensors of none of its parts, which are left aside: {shown}{more}."]
 
 
+def _unsaid(words: Words, options: Create) -> list[str]:
+    said = set(tokens_of(f"{options.prompt} {options.style or ''} {options.negative}", words))
+    first = {ids: word for word, ids in reversed([*words.items()])}  # its first spelling
+    shown = [printable(word, 60) for ids, word in reversed([*first.items()]) if ids not in said]
+    return [f"The embedding '{word}' changes a picture only where its prompt says '{word}'." for word in shown]
+
+
 def _unsized(options: Create) -> bool:
     return not options.width and not options.height and "size" not in options.model_fields_set
 
@@ -255,10 +272,25 @@ def parse_lora(text: str) -> tuple[Path, float]:
     """
     found = _TIMES.fullmatch(text)
     named = (text, 1.0) if found is None or Path(text).is_file() else (found[1], float(found[2]))
-    path = Path(named[0]).expanduser()
+    return _existing(named[0], "LoRA"), named[1]
+
+
+def parse_embedding(text: str) -> tuple[Path, str]:
+    """``FILE`` or ``FILE:WORD`` as file and word, '' where none is given.
+
+    Raises:
+        BadInput: there is no such file.
+    """
+    file, _, word = text.rpartition(":")
+    named = (file, word) if file and not Path(text).expanduser().is_file() else (text, "")
+    return _existing(named[0], "embedding"), named[1]
+
+
+def _existing(name: str, kind: str) -> Path:
+    path = Path(name).expanduser()
     if not path.is_file():
-        raise BadInput(f"The LoRA file '{printable(str(path), 200)}' does not exist.")
-    return path, named[1]
+        raise BadInput(f"The {kind} file '{printable(str(path), 200)}' does not exist.")
+    return path
 
 
 def _split(prompt: str) -> list[str]:

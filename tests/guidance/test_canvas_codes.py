@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
+from lienzo.guidance.canvas import learning_rate
 from lienzo.guidance.canvas_codes import code_canvas
 from lienzo.guidance.draws import picture_generators
 
@@ -44,9 +45,36 @@ def test_a_start_picture_is_encoded() -> None:
     torch.testing.assert_close(rounded[0, :, 0, 0], torch.tensor([1.0, 0, 0]))
 
 
-def test_random_codes_are_codes() -> None:
-    latents = code_canvas(Rounded(), 1, 16, 16, generators=picture_generators([0])).latents.movedim(1, -1)
-    assert (torch.cdist(latents.reshape(-1, 3), Rounded.codebook).amin(1) == 0).all()
+def test_codes_start_from_a_grainy_grey() -> None:
+    class Grey(Rounded):
+        def encode(self, images: Tensor) -> Tensor:
+            assert images.mean().abs() < 0.05
+            assert 0.1 < images.std() < 0.3
+            return super().encode(images)
+
+    first, second = (code_canvas(Grey(), 1, 16, 16, generators=picture_generators([seed])).latents for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_a_stage_that_can_is_not_asked_to_round_again() -> None:
+    class Twice(Rounded):
+        def decode(self, latents: Tensor) -> Tensor:
+            raise AssertionError("the canvas has rounded already")
+
+        def decode_unquantised(self, latents: Tensor) -> Tensor:
+            return Squares.decode(self, latents)
+
+    start = torch.rand(1, 3, 8, 8)
+    plain, spared = (code_canvas(stage, 1, 8, 8, start=start).render() for stage in (Rounded(), Twice()))
+    torch.testing.assert_close(plain, spared)
+
+
+def test_steps_are_as_large_as_the_spread_of_the_codes() -> None:
+    class Wide(Rounded):
+        codebook = 3 * Rounded.codebook
+
+    narrow, wide = (learning_rate(code_canvas(stage, 1, 8, 8)) for stage in (Rounded(), Wide()))
+    assert wide == pytest.approx(3 * narrow)
 
 
 def test_sides_must_fit() -> None:

@@ -84,6 +84,31 @@ def test_svg_holds_every_stroke(kind: type[StrokeCanvas] | type[SketchCanvas]) -
         assert all(path.attrib["stroke"] == "#000000" for path in paths)
 
 
+def test_lines_of_a_sketch_keep_their_measure() -> None:
+    canvas = SketchCanvas(1, 20, 40, strokes=3, thick=0.03)
+    assert [each.shape for each in canvas.parameters()] == [(1, 3, 4, 2), (1, 3), (1, 3)]
+    for change, width, dark in ((100.0, 0.12, 1.0), (-200.0, 0.0075, 0.05)):
+        with torch.no_grad():
+            canvas.widths += change
+            canvas.dark += change
+        canvas.project()
+        assert canvas.widths.detach().exp().max() == pytest.approx(width)
+        assert canvas.dark.detach().max() == pytest.approx(dark)
+
+
+def test_a_sketch_learns_how_wide_and_how_dark_its_lines_are() -> None:
+    canvas = SketchCanvas(1, 24, 24, strokes=4, generators=picture_generators([1]))
+    for grad in torch.autograd.grad(canvas.render().square().mean(), canvas.parameters()):
+        assert grad.flatten(2).any(-1).all() if grad.ndim == 4 else grad.all()
+
+
+def test_a_sketch_begins_about_the_middle() -> None:
+    canvas = SketchCanvas(1, 30, 60, strokes=400, generators=picture_generators([0]))
+    places = canvas.curves.detach()[0].mean(1) * 0.25  # shares of the longer side
+    assert places.mean(0).tolist() == pytest.approx([0.5, 0.25], abs=0.03)
+    assert places[:, 0].std() < 0.25
+
+
 def test_a_sketch_begins_where_it_is_dark() -> None:
     start = torch.ones(1, 3, 40, 40)
     start[..., 25:35, 5:15] = 0

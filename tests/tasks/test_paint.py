@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,48 @@ def test_a_vqgan_is_read_from_its_file() -> None:
     assert verdict(model="net.safetensors").startswith("Exact")
 
 
+# Strokes as curves
+
+
+@pytest.mark.parametrize("canvas", ["strokes; strokes=9", "sketch; strokes=5"])
+def test_strokes_are_kept_as_curves(canvas: str) -> None:
+    events = paint(canvas=canvas, out=Path("fox.svg"), previews=1)
+    assert sorted(os.listdir()) == ["fox.png", "fox.svg"]
+    root = ElementTree.parse("fox.svg").getroot()
+    assert (root.tag, root.attrib["viewBox"]) == ("{http://www.w3.org/2000/svg}svg", "0 0 24 24")
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) == int(canvas[-1])
+    done = next(event for event in events if isinstance(event, Picture))
+    assert done.path == "fox.png"
+    assert np.array_equal(load_picture("fox.png"), done.image)
+    assert verdict("fox.png") == "Exact: every pixel is the same."
+    assert any(isinstance(event, Note) and event.text.startswith("fox.svg has the strokes") for event in events)
+
+
+@pytest.mark.parametrize("canvas", ["strokes", "sketch"])
+def test_the_curves_look_like_the_picture(canvas: str) -> None:
+    """Drawn by another program at the same size; its edges are sharper, so that small squares are compared."""
+    resvg = pytest.importorskip("resvg_py")
+    seen = picture(canvas=canvas, out=Path("fox.svg"), size=192, aspect="3:2").image.astype(float)
+    drawn = resvg.svg_to_bytes(svg_string=Path("fox.svg").read_text("utf-8"))
+    with Image.open(io.BytesIO(bytes(drawn))) as image:
+        other = np.asarray(image.convert("RGB")).astype(float)
+    assert other.shape == seen.shape == (128, 192, 3)
+    seen, other = (each.reshape(32, 4, 48, 4, 3).mean((1, 3)) for each in (seen, other))
+    assert np.abs(seen - other).mean() < 6
+    assert np.corrcoef(seen.ravel(), other.ravel())[0, 1] > 0.985
+
+
+def test_curves_are_all_or_nothing() -> None:
+    Path("fox.png").write_bytes(b"mine")
+    with pytest.raises(BadInput, match=r"'fox\.png' exists already"):
+        paint(canvas="sketch", out=Path("fox.svg"), overwrite=False)
+    assert os.listdir() == ["fox.png"]
+    assert Path("fox.png").read_bytes() == b"mine"
+    init, mask = a_picture("start.png"), half("mask.png")
+    with pytest.raises(BadInput, match="SVG strokes cannot hold"):
+        paint(canvas="sketch", out=Path("a.svg"), init=init, mask=mask)
+
+
 # Recipes
 
 
@@ -271,7 +315,10 @@ def test_a_recipe_opens_no_files() -> None:
         ({"mask": Path("m.png")}, "give --init too"), ({"init_weight": 1}, "give --init too"),
         ({"init": Path("gone.png")}, "does not exist"), ({"image_prompt": ("gone.png",)}, "does not exist"),
         ({"out": Path("a.tiff")}, "ends in"), ({"out": Path("no/a.png")}, "folder does not exist"),
-        ({"out": Path("a.mp4")}, "ends in"), ({"frames": 3, "zoom": "0:(x)"}, "zoom: The key-frame value"),
+        ({"out": Path("a.svg")}, "'pixels' has no strokes"), ({"out": Path("a.svg"), "canvas": "vqgan"}, "no strokes"),
+        ({"out": Path("a.svg"), "canvas": "skech"}, "did you mean 'sketch'"), ({"out": Path("no/a.svg")}, "folder"),
+        ({"out": Path("a.svg"), "frames": 2}, "ends in .mp4"), ({"out": Path("a.mp4")}, "ends in"),
+        ({"frames": 3, "zoom": "0:(x)"}, "zoom: The key-frame value"),
         ({"frames": 3, "out": Path("a.png")}, "ends in .mp4"), ({"frames": 3, "fps": 90, "out": Path("a.gif")}, "fit"),
         ({"frames": 3, "zoom": "0", "out": Path("a.gif")}, "zoom at frame 1"),
         ({"frames": 1, "prompt": "a ^ b", "out": Path("a.gif")}, "--frames should be"),

@@ -40,11 +40,14 @@ CANVASES = Names(
 COLOUR_AXES = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 COLOUR_AXES = COLOUR_AXES / COLOUR_AXES.norm(dim=0).max()
 
+CODE_STEP = 0.4  # learning rate of latents that are rounded to codes, as a share of the spread of the codes
+
 
 class Canvas(Protocol):
     """Renders pictures. It may also have `project()`, called after each step to put parameters back in bounds.
 
-    It may also have `lr`, see `learning_rate`. The first axis of every parameter is the picture.
+    It may also have `lr`, see `learning_rate`, and `grow(progress)`, `growing` and `grown`, see `GrowingCanvas`. The
+    first axis of every parameter is the picture.
     """
 
     def render(self) -> Tensor:
@@ -211,12 +214,11 @@ class CodeCanvas:
         codebook: (N, D) codes; `project` keeps latents within their smallest and largest values.
     """
 
-    lr = 0.1
-
     def __init__(self, decode: Callable[[Tensor], Tensor], latents: Tensor, codebook: Tensor | None = None):
         self.decode = decode
         self.latents = latents.detach().clone().requires_grad_()
         self.codebook = codebook
+        self.lr = 0.1 if codebook is None else CODE_STEP * float(codebook.std())
 
     def render(self) -> Tensor:
         z = self.latents

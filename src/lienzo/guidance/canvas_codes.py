@@ -9,10 +9,12 @@ from torch import Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.guidance.canvas import CodeCanvas
-from lienzo.guidance.draws import Generators, normal, uniform
+from lienzo.guidance.draws import Generators, normal
 
 CALM = 0.3
 """Size of the noise that free latents start from; that of real pictures is 1, and shows as unrest."""
+GREY, GRAIN = 0.5, 0.1
+"""The picture whose codes are the start where there is a codebook, and the noise on it, which makes seeds differ."""
 
 
 class Stage(Protocol):
@@ -48,8 +50,8 @@ def code_canvas(
     Args:
         stage: the autoencoder, on `device`. With a codebook latents are rounded to its codes, straight-through.
         batch, height, width: of the pictures; the sides are multiples of its factor.
-        start: (1 or B, 3, H, W) in [0, 1], encoded. Without it codes drawn at random, or calm noise.
-        generators: where these are drawn.
+        start: (1 or B, 3, H, W) in [0, 1], encoded. Without it a grainy grey, or without a codebook calm noise.
+        generators: where the grain or noise is drawn.
         device: where the latents lie.
 
     Raises:
@@ -59,16 +61,16 @@ def code_canvas(
     if height % factor or width % factor or not height or not width:
         near = " by ".join(str(max(round(side / factor), 1) * factor) for side in (width, height))
         raise BadInput(f"This autoencoder paints sides that are multiples of {factor}; {near} would do.")
-    shape = (height // factor, width // factor)
     codebook: Tensor | None = getattr(stage, "codebook", None)
     if codebook is not None:
         codebook = codebook.detach().to(device)
+        if start is None:
+            start = (GREY + GRAIN * normal(generators, batch, 3, height, width)).clamp(0, 1)
     if start is not None:
         with torch.no_grad():
             latents = stage.encode(start.to(device).expand(batch, 3, height, width) * 2 - 1)
-    elif codebook is not None:
-        index = (uniform(generators, batch, *shape) * len(codebook)).long().clamp(max=len(codebook) - 1)
-        latents = codebook[index.to(device)].movedim(-1, 1)
     else:
-        latents = CALM * normal(generators, batch, stage.channels, *shape).to(device)
-    return CodeCanvas(stage.decode, latents, codebook)
+        latents = CALM * normal(generators, batch, stage.channels, height // factor, width // factor).to(device)
+    # The canvas rounds to the codes itself; a second search for the nearest would find the same.
+    decode = stage.decode if codebook is None else getattr(stage, "decode_unquantised", stage.decode)
+    return CodeCanvas(decode, latents, codebook)

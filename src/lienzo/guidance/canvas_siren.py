@@ -11,14 +11,13 @@ from torch import Tensor
 from lienzo.core.errors import BadInput
 from lienzo.guidance.draws import Generators, uniform
 
-SLOPE = 30.0
-"""Factor before the inner sines: with it, small steps of the weights change the picture (the paper, section 3.2)."""
-
 
 class SirenCanvas:
     """SIREN: a small network with sine activations that gives the colour at each point (Sitzmann et al. 2020).
 
-    One network a picture. Each weight acts on the whole picture, which gives flowing shapes and no grain.
+    One network a picture. Each weight acts on the whole picture, which gives flowing shapes and no grain. The paper
+    multiplies the inner layers by 30; here each weight of 48 moves by the learning rate in every step, so that a factor
+    would turn the sines by whole periods at once and leave noise.
 
     Args:
         batch, height, width: of the pictures.
@@ -30,7 +29,7 @@ class SirenCanvas:
         device: where the parameters lie.
     """
 
-    lr = 0.005
+    lr = 0.01
 
     def __init__(
         self,
@@ -60,20 +59,20 @@ class SirenCanvas:
         widths = [2, *[hidden] * layers, 3]
         self.weights, self.biases = [], []
         for i, (rows, columns) in enumerate(pairwise(widths)):
-            # The paper's scheme, by which sines stay sines in every layer; in units in which all learn alike.
-            bound = 1 / rows if i == 0 else math.sqrt(6 / rows) / SLOPE
+            # The paper's scheme, by which sines stay sines in every layer.
+            bound = 1 / rows if i == 0 else math.sqrt(6 / rows)
             weight = (2 * uniform(generators, batch, rows, columns) - 1) * bound
             bias = (2 * uniform(generators, batch, 1, columns) - 1) / math.sqrt(rows)
             if i == layers:
                 # Over a start picture the network begins with nothing.
-                weight, bias = (weight * SLOPE * 0.5, bias * 0) if start is None else (weight * 0, bias * 0)
+                weight, bias = (weight * 0.5, bias * 0) if start is None else (weight * 0, bias * 0)
             self.weights.append(weight.to(device).requires_grad_())
             self.biases.append(bias.to(device).requires_grad_())
 
     def render(self) -> Tensor:
         x = self.points.expand(len(self.weights[0]), -1, -1)  # (B, H*W, 2)
         for i, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1])):
-            x = ((self.frequency if i == 0 else SLOPE) * torch.baddbmm(bias, x, weight)).sin()
+            x = ((self.frequency if i == 0 else 1.0) * torch.baddbmm(bias, x, weight)).sin()
         x = torch.baddbmm(self.biases[-1], x, self.weights[-1])  # (B, H*W, 3)
         return (x.transpose(1, 2).unflatten(2, self.shape) + self.base).sigmoid()
 

@@ -13,6 +13,10 @@ from lienzo.guidance.bezier import draw_strokes
 from lienzo.guidance.draws import Generators, uniform
 from lienzo.guidance.ops import clamp_with_grad
 
+SWELL = 4.0
+"""By what a line of a sketch may become wider or thinner than at first."""
+MIDDLE = 0.6
+"""How far the lines of a sketch lie from its centre at first, as a share of how far they would anywhere."""
 REACH = 0.25
 """Positions are kept in this share of the longer side, so that one learning rate suits them and the colours."""
 
@@ -92,13 +96,13 @@ class StrokeCanvas:
 
 
 class SketchCanvas:
-    """Black lines on white paper, of one width; only where they run is painted.
+    """Black lines on white paper; where they run is painted, and how wide and how dark each is.
 
     Args:
         batch, height, width: of the pictures.
         strokes: how many.
-        thick: width of the lines, as a share of the longer side.
-        start: (1 or B, 3, H, W) in [0, 1]: lines begin where it is dark. Anywhere without it.
+        thick: width of the lines at first, as a share of the longer side; see `SWELL`.
+        start: (1 or B, 3, H, W) in [0, 1]: lines begin where it is dark. About the centre without it.
         generators: where the lines are drawn.
         device: where the parameters lie.
     """
@@ -111,8 +115,8 @@ class SketchCanvas:
         height: int,
         width: int,
         *,
-        strokes: int = 24,
-        thick: float = 0.02,
+        strokes: int = 32,
+        thick: float = 0.04,
         start: Tensor | None = None,
         generators: Generators = None,
         device: torch.device | str = "cpu",
@@ -123,35 +127,40 @@ class SketchCanvas:
         curves = scattered(draws, self.shape, 0.4)
         if start is not None:
             places = dark_places(start.to(device).expand(batch, 3, height, width), draws[..., 8])
-            curves = curves + (places - curves.mean(2))[:, :, None]
+        else:
+            centre = torch.tensor([width, height]).to(curves) / (2 * max(height, width))
+            places = torch.lerp(centre.expand(batch, strokes, 2), curves.mean(2), MIDDLE)
+        curves = curves + (places - curves.mean(2))[:, :, None]
         self.curves = (curves / REACH).requires_grad_()  # (B, S, 4, 2)
+        self.widths = curves.new_full((batch, strokes), math.log(thick)).requires_grad_()  # (B, S)
+        self.dark = curves.new_full((batch, strokes), 0.8).requires_grad_()  # (B, S)
 
     def render(self) -> Tensor:
-        batch, strokes = self.curves.shape[:2]
         longer = max(self.shape)
-        paper = self.curves.new_ones(batch, 3, *self.shape)
-        widths = self.curves.new_full((batch, strokes), self.thick * longer)
-        return draw_strokes(paper, self.curves * REACH * longer, widths, self._inks(batch)).clamp(0, 1)
+        paper = self.curves.new_ones(len(self.curves), 3, *self.shape)
+        return draw_strokes(paper, self.curves * REACH * longer, self.widths.exp() * longer, self._inks()).clamp(0, 1)
 
     def parameters(self) -> list[Tensor]:
-        return [self.curves]
+        return [self.curves, self.widths, self.dark]
 
     def project(self) -> None:
-        """Keep control points near the picture."""
+        """Keep lines that are lines and can be seen, and control points near the picture."""
         with torch.no_grad():
+            self.widths.clamp_(math.log(self.thick / SWELL), math.log(self.thick * SWELL))
+            self.dark.clamp_(0.05, 1)
             keep_near(self.curves, self.shape)
 
     def svg(self, picture: int = 0) -> str:
         """One picture as the text of an SVG file, sharp at any size."""
         with torch.no_grad():
             longer = max(self.shape)
-            curves = self.curves[picture] * REACH * longer
-            widths = curves.new_full((len(curves),), self.thick * longer)
-            return svg_text(self.shape, curves.new_ones(3), curves, widths, self._inks(1)[0])
+            curves, widths = self.curves[picture] * REACH * longer, self.widths[picture].exp() * longer
+            return svg_text(self.shape, curves.new_ones(3), curves, widths, self._inks()[picture])
 
-    def _inks(self, batch: int) -> Tensor:
-        black = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(self.curves)
-        return black.expand(batch, self.curves.shape[1], 4)
+    def _inks(self) -> Tensor:
+        """Black, as dark as each line is: (B, S, 4)."""
+        dark = clamp_with_grad(self.dark, 0.0, 1.0)[..., None]
+        return torch.cat([torch.zeros_like(dark).expand(-1, -1, 3), dark], -1)
 
 
 def check(strokes: int, thick: float) -> None:

@@ -37,7 +37,8 @@ def paint(
         steps: of the optimiser.
         lr: its learning rate, in units of the canvas's parameters.
         optimiser: name in `OPTIMISERS`.
-        drops: shares of the run, in [0, 1], after which the learning rate is a tenth of what it was.
+        drops: shares of the run, in [0, 1], after which the learning rate is a tenth of what it was. A canvas that
+            grows has the first of them when it grows, if not before: what was settled small is then refined.
         patience: stop once that many steps of the last guide have not lowered the smoothed loss; 0 never stops.
         preview_every: steps between previews; 0 for none.
 
@@ -49,15 +50,18 @@ def paint(
         BadInput: there is no such optimiser.
     """
     guides = [guide] if isinstance(guide, Guide) else list(guide)
-    parameters = canvas.parameters()
-    stepper = make_optimiser(optimiser, parameters, lr)
+    stepper = make_optimiser(optimiser, canvas.parameters(), lr)
+    grow = getattr(canvas, "grow", None)
     watch = Watch(patience)
     began, current = time.monotonic(), guides[0]
     losses: dict[str, torch.Tensor] = {}
     for step in range(1, steps + 1):
         current = guides[(step - 1) * len(guides) // steps]
+        if grow is not None and grow((step - 1) / steps):
+            stepper = make_optimiser(optimiser, canvas.parameters(), lr)
         for group in stepper.param_groups:
-            group["lr"] = lr / DROP ** sum((step - 1) / steps >= drop for drop in drops)
+            dropped = sum((step - 1) / steps >= drop for drop in drops)
+            group["lr"] = lr / DROP ** max(dropped, getattr(canvas, "grown", False))
         bad = current.nonfinite
         losses = _step(canvas, current, stepper, (step - 1) / steps)
         if current.nonfinite > bad:
@@ -66,9 +70,13 @@ def paint(
         yield Progress("paint", step, steps, time.monotonic() - began)
         if preview_every and step % preview_every == 0:
             yield from _previews(canvas, step)
+        if getattr(canvas, "growing", False):
+            continue
         if current is guides[-1] and step < steps and watch.done(losses):
             yield Note(f"Stopped after {step} of {steps} steps: the last {patience} made it no better.")
             break
+    if grow is not None:
+        grow(1.0)  # a run of very few steps may not have come to the last size
     for name, loss in losses.items():
         yield Metric(name, float(loss.mean()), "guidance loss, mean over pictures, before its scale")
 

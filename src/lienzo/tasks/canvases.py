@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lienzo.autoencoders.first_stage import FirstStage
 from lienzo.core.errors import BadInput
@@ -14,6 +14,7 @@ from lienzo.core.text import printable
 from lienzo.guidance.canvas import CANVASES, Canvas, make_canvas
 from lienzo.guidance.canvas_codes import code_canvas
 from lienzo.guidance.draws import Generators
+from lienzo.guidance.growing import GrowingCanvas, halvings
 from lienzo.guidance.settings import parse_choice
 from lienzo.tasks.paint import Paint
 from lienzo.weights.models import load_model
@@ -21,6 +22,8 @@ from lienzo.weights.store import resolve
 
 VQGAN = "vqgan"
 """The canvas of an autoencoder's latents, and the name of the bundled one."""
+COARSE = 0.6
+"""Share of the steps in which codes paint a smaller picture; see benchmarks/paint_speed.py."""
 
 
 class CanvasMaker:
@@ -51,7 +54,15 @@ class CanvasMaker:
             raise BadInput("The canvas 'vqgan' has no settings; --vqgan names its network.")
         self.path = vqgan_path(options.vqgan)
         self.stage = open_stage(self.path, device)
+        quicken(self.stage, device)
         self.multiple = self.stage.factor
+
+    def grown(self, height: int, width: int, generators: Generators) -> Canvas:
+        """A canvas that starts from nothing; one of an autoencoder is small at first."""
+        sizes = halvings(height, width, self.multiple)
+        if self.stage is None or len(sizes) == 1:
+            return self.new(height, width, None, generators)
+        return GrowingCanvas(lambda rows, columns, start: self.new(rows, columns, start, generators), sizes, COARSE)
 
     def new(self, height: int, width: int, start: Tensor | None, generators: Generators) -> Canvas:
         """A canvas of one picture; `start` is (1, 3, H, W) in [0, 1] or None."""
@@ -87,3 +98,9 @@ def open_stage(path: Path, device: torch.device) -> FirstStage:
     if not isinstance(network, FirstStage):
         raise BadInput(f"'{printable(path.name)}' is no VQGAN but a {type(network).__name__}; --vqgan needs a VQGAN.")
     return network
+
+
+def quicken(network: object, device: torch.device) -> None:
+    """Lay out the weights of a network as the CPU's convolutions go through them fastest, gradients included."""
+    if isinstance(network, nn.Module) and device.type == "cpu":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,6 +15,7 @@ from lienzo.core.options import Options
 from lienzo.core.seeds import MAX_SEED
 
 SMALLEST, LARGEST = 16, 4096
+SVG = ".svg"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Some = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -132,13 +133,15 @@ class Paint(Camera):
     lr: float | None = Field(None, gt=0, le=1e6)
     """Learning rate in the canvas's own units; default: the canvas's."""
     drops: tuple[Share, ...] = (0.75,)
-    """Shares of the run after which the learning rate becomes a tenth."""
+    """Shares of the run after which the learning rate becomes a tenth. --canvas vqgan paints half the size first, and
+    has its first drop when that is over."""
     auto_stop: int = Field(0, ge=0)
     """Stop when that many steps have made it no better; 0 never does."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """Fixes the picture; drawn at random and shown when not given."""
     out: Path | None = None
-    """Where to save: .png, .jpg or .webp; a video .mp4, .gif, .webp or .apng. Default: painting.png or painting.mp4."""
+    """Where to save: .png, .jpg or .webp; a video .mp4, .gif, .webp or .apng. Default: painting.png or painting.mp4.
+    A name in .svg keeps the strokes of --canvas strokes or sketch as curves, and the picture beside it as .png."""
     overwrite: bool = True
     """Replace a file that exists already."""
     previews: int = Field(20, ge=0)
@@ -173,12 +176,13 @@ def run(options: Paint) -> Iterator[Event]:
 
 
 def paint_picture(options: Paint) -> Iterator[Event]:
-    """One still picture, its preview beside it while it grows."""
+    """One still picture, its preview beside it while it grows; strokes are written as curves too, where asked for."""
+    from lienzo.core.files import replacing
     from lienzo.imaging.writing import save_picture
     from lienzo.tasks.create import preview_path
     from lienzo.tasks.painting import open_painting
 
-    path = target(options)
+    path, drawing = picture_of(target(options)), target(options)
     painting = open_painting(options)
     for note in painting.notes:
         yield Note(note)
@@ -188,6 +192,9 @@ def paint_picture(options: Paint) -> Iterator[Event]:
             if isinstance(event, Preview):
                 save_picture(event.image, preview, exist_ok=True)
             if isinstance(event, Picture):
+                if drawing != path:
+                    with replacing(drawing, exist_ok=options.overwrite) as work:
+                        work.write_text(painting.svg(), "utf-8")
                 save_picture(
                     event.image, path, metadata=event.recipe, level=options.metadata, exist_ok=options.overwrite
                 )
@@ -195,11 +202,38 @@ def paint_picture(options: Paint) -> Iterator[Event]:
             yield event
     finally:
         preview.unlink(missing_ok=True)
+    if drawing != path:
+        yield Note(f"{drawing.name} has the strokes as curves; {path.name} is the picture with its recipe.")
 
 
 def target(options: Paint) -> Path:
     """The file that is written."""
     return options.out or Path("painting.mp4" if options.frames else "painting.png")
+
+
+def picture_of(path: Path) -> Path:
+    """The file of pixels: that of --out, or the one beside a drawing in curves."""
+    return path.with_suffix(".png") if path.suffix.lower() == SVG else path
+
+
+def check_strokes(options: Paint) -> None:
+    """Refuse to write as curves what has none.
+
+    Raises:
+        BadInput: the canvas has no strokes, or more than strokes is in the picture.
+    """
+    from lienzo.guidance.canvas import CANVASES
+    from lienzo.guidance.settings import parse_choice
+
+    name = parse_choice(options.canvas).name
+    drawn = [each for each in CANVASES if hasattr(CANVASES.load(each), "svg")]
+    if (name in CANVASES and name not in drawn) or name == "vqgan":
+        raise BadInput(
+            f"The canvas '{name}' has no strokes to write as SVG; choose --canvas {' or '.join(drawn)}, "
+            "or an --out that ends in .png."
+        )
+    if options.mask:
+        raise BadInput("--mask keeps a part of --init, which SVG strokes cannot hold; choose an --out in .png.")
 
 
 def check(options: Paint) -> None:
@@ -225,6 +259,10 @@ def check(options: Paint) -> None:
     path = target(options)
     if options.frames:
         check_video(path, options.fps)
-    check_output("out", path, picture=not options.frames)
-    if path.exists() and not options.overwrite:
-        raise BadInput(f"'{path.name}' exists already; choose another --out.")
+    files = dict.fromkeys([path, path if options.frames else picture_of(path)])
+    for file in files:
+        check_output("out", file, picture=not options.frames and file.suffix.lower() != SVG)
+        if file.exists() and not options.overwrite:
+            raise BadInput(f"'{file.name}' exists already; choose another --out.")
+    if len(files) > 1:
+        check_strokes(options)

@@ -17,6 +17,7 @@ from lienzo.core.events import Event, Picture
 from lienzo.core.seeds import derived_seed
 from lienzo.core.text import printable
 from lienzo.guidance.canvas import Canvas, learning_rate
+from lienzo.guidance.canvas_strokes import SketchCanvas, StrokeCanvas
 from lienzo.guidance.guide import Guide
 from lienzo.guidance.optimisers import OPTIMISERS
 from lienzo.guidance.paint import paint
@@ -25,7 +26,7 @@ from lienzo.guidance.spots import MaskedCanvas
 from lienzo.imaging.masks import fitted, read_mask
 from lienzo.imaging.reading import from_tensor, load_picture, to_tensor
 from lienzo.imaging.resize import resize_array
-from lienzo.tasks.canvases import CanvasMaker
+from lienzo.tasks.canvases import CanvasMaker, quicken
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.loss_files import loss_files, without_files
 from lienzo.tasks.paint import LARGEST, SMALLEST, Paint
@@ -33,7 +34,7 @@ from lienzo.tasks.painting_goals import Goals
 from lienzo.tasks.perceptors import Judges, open_perceptors
 from lienzo.weights.store import resolve, sha256
 
-BEHAVIOUR = 1  # rises when the same recipe would make another picture
+BEHAVIOUR = 2  # rises when the same recipe would make another picture
 VIDEO = ("frames", "frame_iterations", "fps", "zoom", "rotate", "shift_x", "shift_y", "restart")
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "device", *VIDEO)  # options that do not change a still picture
 FILES = ("init", "mask", "target", "spot_mask", "image_prompt", "loss")  # options that name pictures
@@ -48,12 +49,14 @@ class Painting:
         width, height: of the picture.
         models: what it was made with, by role.
         notes: what the person should know beforehand.
+        finished: the canvas of the picture, once it is painted.
     """
 
     def __init__(self, options: Paint, device: torch.device):
         self.options, self.device = options, device
         OPTIMISERS[options.optimiser]  # says now which there are
         self.notes: list[str] = []
+        self.finished: Canvas | None = None
         self.canvases = CanvasMaker(options, device)
         self.width, self.height = measure(options, self.canvases.multiple)
         pictures = {
@@ -63,6 +66,8 @@ class Painting:
         self.mask = self._mask(options.mask) if options.mask else None
         spots = [self._mask(path) for path in options.spot_mask]
         guides = open_perceptors(options.clip, device)
+        for perceptor in guides.perceptors:
+            quicken(getattr(perceptor, "model", None), device)
         self.judge: Judges | None = None if options.judge == "none" else open_perceptors([options.judge], device)
         self.goals = Goals(options, guides.perceptors, spots, pictures, device)
         self.models = {f"clip {path.stem}": path for path in map(resolve, options.clip)}
@@ -80,6 +85,8 @@ class Painting:
     def canvas(self, seed: int, start: Tensor | None) -> Canvas:
         """A canvas under the mask, from `start` (1, 3, H, W) in [0, 1] or from noise."""
         generators = [torch.Generator().manual_seed(derived_seed(seed, "canvas"))]
+        if start is None and not self.options.spot and self.options.target is None:  # whose masks have one size
+            return self.canvases.grown(self.height, self.width, generators)
         canvas = self.canvases.new(self.height, self.width, start, generators)
         if self.mask is None or self.init is None:
             return canvas
@@ -108,6 +115,7 @@ class Painting:
         seed = self.options.seed or 0
         canvas = self.canvas(seed, self.init)
         yield from self.strokes(canvas, self.guides(seed), self.options.iterations, previews=self.options.previews)
+        self.finished = canvas
         image = self.look(canvas)
         yield Picture(0, seed, image, scores=self.score(image), recipe=self.recipe(seed))
 
@@ -115,6 +123,16 @@ class Painting:
     def look(self, canvas: Canvas) -> np.ndarray:
         """The canvas as it is, uint8 (H, W, 3)."""
         return from_tensor(canvas.render())[0]
+
+    def svg(self) -> str:
+        """The finished picture's strokes as the text of an SVG file.
+
+        Raises:
+            BadInput: it has none.
+        """
+        if not isinstance(self.finished, StrokeCanvas | SketchCanvas):
+            raise BadInput("This painting has no strokes to write as SVG.")
+        return self.finished.svg()
 
     def score(self, image: np.ndarray) -> dict[str, float]:
         """The judge's cosine between the picture and the sentence; empty without a judge or a sentence."""

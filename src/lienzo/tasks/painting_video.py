@@ -18,6 +18,7 @@ from lienzo.core.seeds import derived_seed
 from lienzo.core.text import printable
 from lienzo.guidance.canvas import Canvas
 from lienzo.guidance.motion import Motion
+from lienzo.imaging.metadata import Level
 from lienzo.imaging.reading import load_picture, to_tensor
 from lienzo.imaging.video import write_video
 from lienzo.imaging.writing import save_picture
@@ -145,9 +146,9 @@ class FrameFolder:
         """The file of a frame."""
         return self.folder / f"{frame:05d}.png"
 
-    def write(self, frame: int, image: np.ndarray) -> None:
-        """Put a frame on disk, whole or not at all."""
-        save_picture(image, self.file(frame), exist_ok=True)
+    def write(self, frame: int, image: np.ndarray, recipe: dict[str, Any] | None = None, level: Level = "full") -> None:
+        """Put a frame on disk with its recipe, whole or not at all."""
+        save_picture(image, self.file(frame), metadata=recipe, level=level, exist_ok=True)
 
     def read(self, frame: int) -> np.ndarray:
         """A frame, uint8 (H, W, 3)."""

@@ -52,6 +52,8 @@ class Reproduce(Options):
     """The pictures that CLIP guided towards, when there were some, as they were given to create or paint."""
     lora: tuple[str, ...] = ()
     """The LoRA files, when there were some, as they were given to create."""
+    embedding: tuple[str, ...] = ()
+    """The files of textual inversion, when there were some, as they were given to create."""
     vae: Path | None = None
     """The file of the other autoencoder, when there was one."""
     target: Path | None = None
@@ -110,7 +112,7 @@ def way_of(task: object) -> Way | None:
         from lienzo.tasks.easel import open_easel
         from lienzo.tasks.loss_files import without_loss_files
 
-        files = ("init", "mask", "image_prompt", "lora", "vae", "loss")
+        files = ("init", "mask", "image_prompt", "lora", "embedding", "vae", "loss")
         return Way(Create, OUTSIDE, files, "model", open_easel, without_loss_files)
     if task == "paint":
         from lienzo.tasks import painting
@@ -118,6 +120,11 @@ def way_of(task: object) -> Way | None:
         from lienzo.tasks.paint import Paint
 
         return Way(Paint, painting.OUTSIDE, painting.FILES, "vqgan", painting.open_painting, without_loss_files)
+    if task == "walk":
+        from lienzo.tasks import walking
+        from lienzo.tasks.walk import WalkFrame
+
+        return Way(WalkFrame, walking.OUTSIDE, ("lora", "embedding", "vae"), "model", walking.FrameMaker)
     return None
 
 
@@ -160,7 +167,7 @@ def refuse_unknown_models(given: dict[str, Any], pipeline: bool) -> None:
     from lienzo.weights.hub import is_kept
     from lienzo.weights.places import HUB
 
-    named = [value for option, value in given.items() if option not in ("prompt", "negative", "style")]
+    named = [value for option, value in given.items() if option not in ("prompt", "prompts", "negative", "style")]
     texts = [each for value in named for each in (value if isinstance(value, list) else [value])]
     for name in texts:
         if isinstance(name, str) and name.startswith(HUB) and not is_kept(name.removeprefix(HUB)):
@@ -185,13 +192,12 @@ def verdict(error: float, psnr: float, path: Path, reasons: list[str]) -> Note:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What is not as it was: models, inputs, versions, device."""
-    found = []
-    for name, digest in old.get("models", {}).items():
-        if new["models"].get(name) != digest:
-            found.append(f"The file of {name} is not the one it was made with.")
+    models = old.get("models", {})
+    other = [name for name in {**models, **new["models"]} if new["models"].get(name) != models.get(name)]
+    found = [f"The file of {name} is not the one it was made with." for name in other]
     for name, digest in old.get("inputs", {}).items():
         if new["inputs"].get(name) != digest:
-            kind = "file" if name in ("lora", "vae") else "picture"
+            kind = "file" if name in ("lora", "embedding", "vae") else "picture"
             found.append(f"The {name.replace('_', ' ')} {kind} is another one.")
     for name, word in (
         ("behaviour", "behaviour version"),

@@ -14,7 +14,7 @@ from lienzo.core.seeds import MAX_SEED
 from lienzo.tasks.latent_options import LatentOptions
 
 Said = Annotated[str, Field(min_length=1, max_length=2000)]
-PLACES = ("prompts", "seed", "frames", "fps", "out", "ping_pong", "loop", "restart", "previews")
+PLACES = ("prompts", "seed", "frames", "frame", "fps", "out", "ping_pong", "loop", "restart", "previews")
 """Options of the walk that `create` does not have, or has otherwise."""
 
 
@@ -85,8 +85,17 @@ class Walk(LatentOptions):
     """SwinIR that enlarges: bundled name, file, or none."""
     previews: int = Field(1, ge=0)
     """Frames between previews on the screen; 0 for none."""
+    metadata: Literal["full", "parameters", "none"] = "full"
+    """How much of its recipe each frame carries."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
+
+
+class WalkFrame(Walk):
+    """One frame of a walk, as its recipe tells it."""
+
+    frame: int = Field(0, ge=0)
+    """Its number, from 0."""
 
 
 def run(options: Walk) -> Iterator[Event]:
@@ -119,7 +128,7 @@ def run(options: Walk) -> Iterator[Event]:
     began = time.monotonic()
     for frame in range(done, options.frames):
         image = walker.frame(frame)
-        frames.write(frame, image)
+        frames.write(frame, image, walker.recipe(frame), options.metadata)
         yield Progress("walk", frame + 1 - done, options.frames - done, time.monotonic() - began, "frame")
         if options.previews and frame % options.previews == 0:
             yield Preview(frame, frame, image)
@@ -145,6 +154,15 @@ def check(options: Walk) -> None:
         raise BadInput("--extend is for pictures of create; leave it out of a walk.")
     if options.ping_pong and options.loop:
         raise BadInput("--ping-pong goes back and --loop goes round; choose one of them.")
+    check_places(options)
+
+
+def check_places(options: Walk) -> None:
+    """Refuse sentences and seeds that make no way.
+
+    Raises:
+        BadInput: there are too few, or not as many of one as of the other.
+    """
     texts, seeds = len(options.prompts), len(options.seed)
     if 1 not in (texts, seeds) and texts != seeds:
         raise BadInput(f"There are {texts} sentences and {seeds} seeds; give one seed, or one for each sentence.")

@@ -1,10 +1,11 @@
-"""The painter of a walk's frames: wishes and noise between two places."""
+"""The painter of a walk's frames: wishes and noise between two places, and the recipe of each frame."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from lienzo.nn.noise import PictureNoise, WalkNoise
 from lienzo.tasks.create import Create
 from lienzo.tasks.easel import Easel, open_easel, wish_for
 from lienzo.tasks.engines.base import Wish
-from lienzo.tasks.walk import PLACES, Walk, places, position
+from lienzo.tasks.walk import PLACES, Walk, WalkFrame, check_places, places, position
+
+WAY = ("prompts", "seed", "frames", "loop")  # options that decide the places and the way between them
+OUTSIDE = ("fps", "out", "ping_pong", "restart", "previews", "metadata", "device")  # those that change no frame
 
 
 class Walker:
@@ -73,12 +77,53 @@ class Walker:
         """What the person should know after it is done."""
         return self.easel.remarks()
 
+    def recipe(self, frame: int) -> dict[str, Any]:
+        """What makes a frame again: as a recipe of `create`, with the way and the frame's number on it."""
+        leg, share = position(self.options, frame)
+        text, seed = self.places[leg + (share >= 0.5)]  # of the nearer place
+        wish = self.wish(frame)
+        there = set(type(self.options).model_fields) - {*OUTSIDE, *WAY}
+        options = {name: value for name, value in self.made["options"].items() if name in there}
+        options |= self.options.model_dump(mode="json", include=set(WAY)) | {"frame": frame}
+        own = {"prompt": text, "seed": seed, "style": wish.style, "filter": wish.filter, "options": options}
+        return {**self.made, **own, "task": "walk", "frame": frame}
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """The recipe of the first place; large files are read once for their digests, not for every frame."""
+        return self.easel.recipe(self.places[0][1])
+
     def plan(self) -> dict[str, Any]:
         """What decides the frames, as JSON has it."""
-        recipe = self.easel.recipe(self.places[0][1])
-        made = {name: recipe[name] for name in ("options", "models", "inputs", "behaviour")}
-        for name in ("prompt", "seed"):
-            made["options"].pop(name)
+        made = {name: self.made[name] for name in ("options", "models", "inputs", "behaviour")}
+        made["options"] = {name: made["options"][name] for name in made["options"] if name not in ("prompt", "seed")}
         way = {"prompts": self.options.prompts, "seed": self.options.seed, "frames": self.options.frames}
         made["motion"] = {**way, "loop": self.options.loop}
         return json.loads(json.dumps(made))
+
+
+class FrameMaker:
+    """Makes one frame of a walk again.
+
+    Args:
+        options: of the walk, and the frame's number.
+
+    Raises:
+        BadInput: the way has no such frame, or the model cannot walk.
+    """
+
+    def __init__(self, options: WalkFrame):
+        check_places(options)
+        if options.frame >= options.frames:
+            raise BadInput(f"A walk of {options.frames} frames has no frame {options.frame}; they count from 0.")
+        self.frame, self.walker = options.frame, Walker(options)
+
+    def recipe(self, seed: object) -> dict[str, Any]:
+        """The frame's recipe; its seeds are those of the way, whatever `seed` is."""
+        return self.walker.recipe(self.frame)
+
+    def pictures(self) -> Iterator[Event]:
+        """Yields the frame as a Picture, then what the person should know."""
+        recipe = self.walker.recipe(self.frame)
+        yield Picture(self.frame, recipe["seed"], self.walker.frame(self.frame), recipe=recipe)
+        yield from self.walker.remarks()

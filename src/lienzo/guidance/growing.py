@@ -1,0 +1,79 @@
+"""A canvas that is painted small first: what goes where is settled while a step costs a fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from lienzo.guidance.canvas import Canvas, learning_rate
+from lienzo.guidance.ops import resample
+
+SMALLEST = 64  # pixels of the shorter side from which a picture shows what it should become
+
+
+class GrowingCanvas:
+    """Another canvas, begun in the first of some sizes and begun again from its own picture in each next one.
+
+    Args:
+        make: a canvas of (height, width, start), where start is (B, 3, height, width) in [0, 1] or None.
+        sizes: (height, width) one after the other; the last is that of the finished picture.
+        share: of the run, in [0, 1], in which all sizes but the last are painted, for equal parts of it.
+    """
+
+    def __init__(
+        self, make: Callable[[int, int, Tensor | None], Canvas], sizes: Sequence[tuple[int, int]], share: float
+    ):
+        self.make, self.sizes, self.share = make, list(sizes), share
+        self.level = 0
+        self.canvas = make(*self.sizes[0], None)
+        self.lr = learning_rate(self.canvas)
+
+    @property
+    def growing(self) -> bool:
+        """Whether a larger size is still to come."""
+        return self.level < len(self.sizes) - 1
+
+    @property
+    def grown(self) -> bool:
+        """Whether the first size is over."""
+        return self.level > 0
+
+    def grow(self, progress: float) -> bool:
+        """Go on to the size that is due; true when that gave the canvas new parameters.
+
+        Args:
+            progress: share of the run that is over, in [0, 1].
+        """
+        before = self.level
+        while self.growing and progress >= self.share * (self.level + 1) / (len(self.sizes) - 1):
+            self.level += 1
+        if self.level == before:
+            return False
+        size = self.sizes[self.level]
+        self.canvas = self.make(*size, resample(self.render().detach(), size, align_corners=False).clamp(0, 1))
+        return True
+
+    def render(self) -> Tensor:
+        """(B, 3, H, W) in [0, 1], of the size that is painted now."""
+        return self.canvas.render()
+
+    def parameters(self) -> list[Tensor]:
+        return self.canvas.parameters()
+
+    def project(self) -> None:
+        """The canvas's own projection, where it has one."""
+        project = getattr(self.canvas, "project", None)
+        if project is not None:
+            project()
+
+
+def halvings(height: int, width: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """The sizes (height, width) of a growing canvas: halves of halves down to `SMALLEST`, the full size last.
+
+    Sides are whole multiples of `multiple`.
+    """
+    sizes = [(height, width)]
+    while min(sizes[0]) >= 2 * SMALLEST:
+        sizes.insert(0, tuple(max(round(side / 2 / multiple), 1) * multiple for side in sizes[0]))  # type: ignore[arg-type]
+    return sizes

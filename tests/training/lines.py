@@ -127,7 +127,12 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-if __name__ == "__main__":
-    recipe = KINDS[sys.argv[2]](**json.loads(sys.argv[3]).get("recipe", {}))
-    for event in fit(recipe, Training(**(BASE | json.loads(sys.argv[3]).get("plan", {}))), Path(sys.argv[1])):
+def train(folder: str, kind: str, recipe: dict[str, Any] | None = None, **plan: Any) -> None:
+    """Train one, telling the kinds of events."""
+    for event in fit(KINDS[kind](**recipe or {}), Training(**(BASE | plan)), Path(folder)):
         sys.stdout.write(f"{type(event).__name__}\n")
+
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[3])
+    train(*sys.argv[1:3], options.get("recipe"), **options.get("plan", {}))

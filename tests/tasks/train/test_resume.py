@@ -3,21 +3,20 @@ where an uninterrupted run ends, and leaves a model that loads."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import start, status
 from PIL import Image, ImageDraw
 
 from lienzo.autoencoders.kl import AutoencoderKL
 from lienzo.autoencoders.stage_recipe import stage_config
+from lienzo.cli.main import main
 from lienzo.training.checkpoints import load_checkpoint
 from lienzo.weights.models import Card, load_model, read_card, save_model
 
@@ -55,15 +54,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "LIENZO_HOME": str(tmp_path / "home")}
-
-
 def command(verb: str, data: Path, run: Path) -> list[str]:
     common = f"--data {data} --out {run} --images {STEPS * BATCH} --batch {BATCH} --save-seconds 0.0001 --json"
     flags = FLAGS[verb].replace("STAGE", str(data.parent / "stage.safetensors"))
-    return [sys.executable, "-m", "lienzo", "train", verb, *common.split(), *flags.split()]
+    return ["train", verb, *common.split(), *flags.split()]
 
 
 def newest(run: Path) -> int:
@@ -72,19 +66,17 @@ def newest(run: Path) -> int:
 
 
 @pytest.mark.parametrize("verb", FLAGS)
-def test_killed_and_resumed_equals_uninterrupted(
-    verb: str, pictures: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_killed_and_resumed_equals_uninterrupted(verb: str, pictures: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(verb, pictures, whole), env=environment, check=True, stdout=subprocess.DEVNULL)
-    process = subprocess.Popen(command(verb, pictures, killed), env=environment, stdout=subprocess.DEVNULL)
+    assert status(start(main, command(verb, pictures, whole))) == 0
+    process = start(main, command(verb, pictures, killed))
     target = random.randint(1, STEPS - 4) * BATCH
-    while newest(killed) < target and process.poll() is None:
+    while newest(killed) < target and process.is_alive():
         time.sleep(random.uniform(0, 0.005))
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    assert status(process) == -signal.SIGKILL
     assert target <= newest(killed) < STEPS * BATCH
-    subprocess.run(command(verb, pictures, killed), env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert status(start(main, command(verb, pictures, killed))) == 0
     one, other = (load_checkpoint(run / "checkpoints") for run in (whole, killed))
     assert one is not None
     assert other is not None

@@ -5,8 +5,9 @@ travel in one safetensors file, from the same latents and text. Each side is a f
 medians over the rounds are compared. Loading is not timed, nor is a first run on small latents.
 
 * **step**: one evaluation of the U-Net for a batch of 2, as classifier-free guidance needs it, at latents of
-  `--latent` (32: a picture of 256 pixels). Sizes: `tiny` (64 channels at the first level) and
-  `sd` (320 channels, the 860 million of Stable Diffusion 1). Lienzo packs the weights once, as for sampling.
+  `--latent` (32: a picture of 256 pixels), from the second step on, when Lienzo has read the text. Sizes: `tiny` (64
+  channels at the first level) and `sd` (320 channels, the 860 million of Stable Diffusion 1). Lienzo packs the weights
+  once, as for sampling.
 * **decode**: one picture of `--pixels` by the autoencoder of Stable Diffusion 1. Its memory is the peak of the
   process's resident memory over what it held before (weights, libraries), which the kernel counts anew from there.
 
@@ -74,7 +75,7 @@ def compare(job: str, channels: int, latent: int, given: argparse.Namespace) -> 
 
 def show(title: str, rows: Rows, difference: float) -> dict[str, float]:
     """Print the table of one comparison; the ratios diffusers / Lienzo."""
-    print(f"\n{title}; load {os.getloadavg()[0]:.1f}")
+    print(f"\n{title}; load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"{'':12}" + "".join(f"{name:>10}" for name in ("seconds", "cpu s", "over MB", "peak MB")))
     for side, row in rows.items():
         cells = f"{row['wall']:10.3f}{row['processor']:10.3f}{row['over_mb']:10.0f}{row['peak_mb']:10.0f}"

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lienzo.nn.packed import PackedConv2d, PackedLinear, pack
+from lienzo.nn.gated import GatedGelu
+from lienzo.nn.packed import PackedConv2d, PackedGatedGelu, PackedLinear, pack
 
 LAYERS = {
     "linear": (nn.Linear(24, 40), (2, 7, 24)),
@@ -17,6 +18,7 @@ LAYERS = {
     "strided": (nn.Conv2d(32, 48, 3, stride=2, padding=1), (2, 32, 7, 5)),
     "grouped": (nn.Conv2d(32, 64, 3, groups=2, bias=False), (1, 32, 6, 5)),
     "1x1": (nn.Conv2d(32, 48, 1), (2, 32, 6, 5)),
+    "gated": (GatedGelu(24, 40), (2, 7, 24)),
     "strided 1x1": (nn.Conv2d(32, 48, 1, stride=2), (2, 32, 6, 5)),
 }
 
@@ -24,7 +26,7 @@ LAYERS = {
 def packed(layer: nn.Module) -> nn.Module:
     part = nn.Sequential(deepcopy(layer))
     assert pack(part)
-    assert isinstance(part[0], PackedLinear | PackedConv2d)
+    assert isinstance(part[0], PackedLinear | PackedConv2d | PackedGatedGelu)
     assert not list(part.parameters())
     return part
 
@@ -57,3 +59,14 @@ def test_what_cannot_be_packed_stays() -> None:
     reflecting = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"))
     assert pack(reflecting)
     assert type(reflecting[0]) is nn.Conv2d
+
+
+def test_a_layer_with_hooks_keeps_them() -> None:
+    layer = nn.Conv2d(3, 4, 3, padding=1)
+    layer.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    part = nn.Sequential(deepcopy(layer), nn.Linear(4, 4))
+    x = torch.randn(1, 3, 5, 4)
+    wanted = part(x)
+    assert pack(part)
+    assert isinstance(part[1], PackedLinear)
+    torch.testing.assert_close(part(x), wanted, rtol=1e-5, atol=1e-5)

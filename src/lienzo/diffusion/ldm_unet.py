@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.diffusion.adm import checked_labels, dtype_of, plain_arguments, time_mlp
 from lienzo.diffusion.ldm_shapes import config_from, is_ldm, without_prefix
-from lienzo.diffusion.spatial_transformer import ContextBlock, SpatialTransformer
+from lienzo.diffusion.spatial_transformer import Context, ContextBlock, KeptContext, SpatialTransformer
 from lienzo.nn.attention import AttentionBlock
 from lienzo.nn.embeddings import timestep_embedding
 from lienzo.nn.loading import fill_exactly
@@ -28,7 +28,7 @@ from lienzo.nn.residual import Downsample, EmbeddedBlock, ResBlock, Upsample, co
 class ConditionedSequential(nn.Sequential):
     """Layers in a row; each is given the embedding or the context, if it takes one."""
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, emb: Tensor, context: Context | None) -> Tensor:  # type: ignore[override]
         """Features (B, C, ...), embedding (B, E) and context (B, L, D) to features."""
         for layer in self:
             if isinstance(layer, EmbeddedBlock):
@@ -181,7 +181,7 @@ class LdmUnet(nn.Module):
         self,
         x: Tensor,
         timesteps: Tensor,
-        context: Tensor | None = None,
+        context: Context | None = None,
         y: Tensor | None = None,
         *,
         concat: Tensor | None = None,
@@ -192,7 +192,8 @@ class LdmUnet(nn.Module):
             x: (B, C, H, W), noisy latents as the diffusion scales them; H and W are multiples of 2 to the number of
                 levels less one.
             timesteps: (B,), may be fractional.
-            context: (B, L, context_dim), for a network with spatial transformers; e.g. the states of a text.
+            context: (B, L, context_dim), for a network with spatial transformers; e.g. the states of a text. As a
+                `KeptContext` it is read once for many evaluations.
             y: the class: (B,) integers, or a vector for each picture.
             concat: (B, in_channels - C, H, W), put after the channels of x: for inpainting the mask (1 where to
                 paint), then the latents of the masked picture.
@@ -232,7 +233,8 @@ class LdmUnet(nn.Module):
                 f"{'x'.join(str(size) for size in reversed(sizes))} is not."
             )
 
-    def _check_context(self, context: Tensor | None, batch: int) -> None:
+    def _check_context(self, told: Context | None, batch: int) -> None:
+        context = told.states if isinstance(told, KeptContext) else told
         if self.context_dim is None:
             if context is not None:
                 raise BadInput("This model looks at no text; leave the context out.")

@@ -63,9 +63,9 @@ def paint(engine: PainterEngine, records: Sequence[Record], seed: int, language:
     """One picture a record for its name and style, (N, 3, S, S) in [-1, 1]."""
     pictures = []
     for i, record in enumerate(records):
-        wish = Wish(((record.captions[language][0], 1.0),), style=record.style)
+        wish = Wish(((record.captions[language][0], 1.0),), style=record.style, seeds=(seed * COUNT + i,))
         model = engine.denoiser(wish, 1, GUIDANCE)
-        noise = PictureNoise([seed * COUNT + i], torch.device("cpu"))
+        noise = PictureNoise(wish.seeds, torch.device("cpu"))
         sigmas = engine.sigmas(engine.steps)
         x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
         for step in sample(engine.sampler, model, x, sigmas, noise=noise):

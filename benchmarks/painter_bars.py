@@ -22,7 +22,7 @@ import argparse
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,7 @@ class Studio:
     @torch.no_grad()
     def draw(self, wish: Wish, seed: int) -> Tensor:
         """One picture (3, 128, 128) as `lienzo create` draws it before it enlarges."""
-        engine = composed(self.engine, wish)
+        engine, wish = composed(self.engine, wish), replace(wish, seeds=(seed,))
         noise = PictureNoise([seed], torch.device("cpu"))
         sigmas = engine.sigmas(engine.steps)
         x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
@@ -236,9 +236,9 @@ def seeds(studio: Studio) -> Figure:
 def copies(studio: Studio, pictures: Tensor) -> Figure:
     """Pictures that are nearer to a training picture than two pixels' move."""
     learned = small(studio.real(studio.learned())).flatten(1)
-    near = 0
+    squares, near = learned.square().sum(1), 0
     for picture in small(pictures):
-        best = int((learned - picture.flatten()).square().sum(1).argmin())
+        best = int((squares - 2 * learned @ picture.flatten()).argmin())
         own = learned[best].view(3, 64, 64)
         moved = F.pad(own[:, 2:, 2:], (0, 2, 0, 2), value=1.0)
         near += bool((picture - own).square().sum() < (moved - own).square().sum())

@@ -15,6 +15,7 @@ from lienzo.clip.sentence import SentenceEncoder
 from lienzo.diffusion.adm import Adm
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
+from lienzo.diffusion.picture_memory import PictureMemory, memorise
 from lienzo.diffusion.refiner import Refiner
 from lienzo.upscaling.swinir import SwinIR
 from lienzo.weights.models import Card, save_model
@@ -48,11 +49,23 @@ def tiny_code() -> LinearCode:
     return fit_linear_code(pictures, LENGTH)
 
 
-def tiny_painter() -> CodePainter:
-    model = CodePainter(
-        length=LENGTH, width=32, hidden=32, blocks=2, rank=4, condition=32, text_dim=WORDS, styles=STYLES
-    )
+def tiny_memory() -> PictureMemory:
+    """Six things, the first two of them in every style."""
+    generator = torch.Generator().manual_seed(2)
+    name = torch.tensor([0, 0, 0, 1, 1, 1, 2, 3, 4, 5])
+    style = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    codes, keys = torch.randn(10, LENGTH, generator=generator), torch.randn(6, WORDS, generator=generator)
+    return memorise(codes, style, name, ["fox", "cat", "car", "red heart", "house", "tree"], keys)
+
+
+def tiny_painter(*, remembers: bool = True) -> CodePainter:
+    memory = tiny_memory() if remembers else None
+    more: dict[str, Any] = {} if memory is None else {"memory": memory.config, "colours": ["red", "blue", "purple"]}
+    sizes: dict[str, Any] = {"width": 32, "hidden": 32, "blocks": 2, "rank": 4, "condition": 32}
+    model = CodePainter(length=LENGTH, text_dim=WORDS, styles=STYLES, **sizes, **more)
     shaken(model)
+    if model.memory is not None and memory is not None:
+        model.memory.load_state_dict(memory.state_dict())
     return model
 
 

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lienzo.data.phrases import COLOURS, LANGUAGES, STYLED, STYLES, TEMPLATES, coloured, find_style, plain, things
+from lienzo.data.phrases import (
+    COLOURS,
+    LANGUAGES,
+    STYLED,
+    STYLES,
+    TEMPLATES,
+    coloured,
+    find_colour,
+    find_style,
+    plain,
+    things,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +169,23 @@ def test_things_are_names_without_styles() -> None:
     assert len(names) == len(set(names)) > 1000
     assert {"house", "red apple", "sailboat"} <= set(names)
     assert all(name == name.strip() and name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "colour"),
+    [
+        ("a purple cat", "a cat", "purple"),
+        ("Grey elephant", "elephant", "gray"),
+        ("un gato morado", "un gato", "purple"),
+        ("красная машина", "машина", "red"),
+        ("a cat with a blue hat", "a cat with a blue hat", None),
+        ("a black and white cat", "a black and white cat", None),
+        ("an orange", "an orange", None),
+        ("blue", "blue", None),
+        ("taza de café", "taza de café", None),
+        ("a red-haired girl", "a red-haired girl", None),
+        ("", "", None),
+    ],
+)
+def test_find_colour(text: str, rest: str, colour: str | None) -> None:
+    assert find_colour(text) == (rest, colour)

@@ -20,14 +20,18 @@ from lienzo.clip.sentence import SentenceEncoder
 from lienzo.clip.sentence_recipe import SentenceRecipe
 from lienzo.core.events import Checkpoint, Metric, Picture
 from lienzo.data.composed import random_scene
+from lienzo.data.order import rows_at
 from lienzo.data.sets import DataSet
 from lienzo.diffusion.adm_flags import DiffusionSettings
 from lienzo.diffusion.adm_recipe import AdmRecipe, AdmTraining
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.code_painter_recipe import CodedPictures, CodePainterRecipe, noise_times
 from lienzo.diffusion.linear_code import LinearCode, fit_linear_code
-from lienzo.diffusion.refiner_recipe import RefinerRecipe
+from lienzo.diffusion.picture_memory import memorise
+from lienzo.diffusion.refiner_recipe import RefinerRecipe, Reminded
+from lienzo.diffusion.remembering_recipe import FORGOTTEN, UPRIGHT, Remembered, RememberingRecipe
 from lienzo.training.checkpoints import load_checkpoint
+from lienzo.training.finetune import FineTune
 from lienzo.training.loop import fit
 from lienzo.training.plan import Training
 from lienzo.training.recipe import Recipe
@@ -87,6 +91,25 @@ def painter() -> Recipe:
     return CodePainterRecipe(data, PAINTER, data, batch_size=BATCH)
 
 
+def remembering() -> RememberingRecipe:
+    """The last eight pictures are repainted from the first eight, red or blue by turns."""
+    _, data = coded()
+    memory = memorise(data.codes[:16], data.style[:16], torch.arange(16) % 5, list("abcde"), unit_vectors(8)[:5])
+    own = torch.cat([torch.arange(16), torch.arange(8)])
+    colour = torch.cat([torch.full((16,), 2), torch.arange(8) % 2])
+    known = Remembered(memory, torch.arange(16), own, colour, torch.stack([data.codes, data.codes + 1]).half())
+    return RememberingRecipe(data, {**PAINTER, "colours": ["red", "blue"]}, data, known, batch_size=BATCH)
+
+
+def reminded_refiner() -> Recipe:
+    code, data = coded()
+    recipe = remembering()
+    model = recipe.build().eval().requires_grad_(False)
+    config = {"widths": [8], "condition": 8, "text_dim": WORDS, "styles": ["flat", "blob"]}
+    told = Reminded(recipe.known.own, recipe.known.colour, ROWS)
+    return RefinerRecipe(drawings(), data, model, code, pyramid, config, 6, BATCH, reminded=told)  # type: ignore[arg-type]
+
+
 def refiner() -> Recipe:
     code, data = coded()
     model = CodePainter(**PAINTER).eval().requires_grad_(False)
@@ -120,11 +143,13 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "compact clip, basic": lambda: compact_clip("basic"),
     "compact clip, bottleneck": lambda: compact_clip("bottleneck"),
     "code painter": painter,
+    "remembering painter": remembering,
     "refiner": refiner,
+    "reminded refiner": reminded_refiner,
     "adm": adm,
     "swinir": swinir,
 }
-PICTURED = {"refiner", "adm", "swinir"}
+PICTURED = {"refiner", "reminded refiner", "adm", "swinir"}
 PLAN = Training(images=6 * BATCH, warmup=0, learning_rate=1e-2, save_seconds=1e-9, ema_half_lives=(8,), seed=3)
 
 
@@ -263,6 +288,37 @@ def test_painter_batches_drop_sentences_and_styles() -> None:
     assert 0 < times.min() < 0.1
     assert 0.9 < times.max() < 1
     assert abs(times.median().item() - 0.6) < 0.05
+
+
+def test_what_a_remembering_painter_is_reminded_of() -> None:
+    recipe = remembering()
+    recipe.batch_size = 4000
+    generator = torch.Generator().manual_seed(0)
+    batch = recipe.batch(0, generator)
+    rows = torch.from_numpy(rows_at(24, 0, 4000, 0))
+    own, colour = recipe.known.own[rows], recipe.known.colour[rows]
+    assert torch.equal(batch["colour"], colour)
+    posed = recipe.known.posed.float()
+    pose = (batch["clean"] - posed[1, rows]).abs().amax(1) < 1e-6
+    assert torch.equal(batch["clean"], torch.where(pose[:, None], posed[1, rows], posed[0, rows]))
+    assert abs(pose.float().mean() - (1 - UPRIGHT) / 2) < 0.03
+    seen = posed[pose.long()[:, None], batch["rows"]]
+    assert torch.equal(batch["remembered"], seen), "what comes to mind is in the picture's own pose"
+    recalled = (batch["rows"] == own[:, None]).any(1)
+    painted, plain = recalled[colour < 2], recalled[colour == 2]
+    everything = recipe.known.memory.recall(batch["text"], batch["style"]).rows
+    near = (everything == own[:, None]).any(1)
+    assert painted.float().mean() > 0.9 * near[colour < 2].float().mean()
+    assert abs(plain.float().mean() / near[colour == 2].float().mean() - (1 - FORGOTTEN)) < 0.1
+
+
+def test_a_saved_refiner_can_go_on() -> None:
+    recipe = refiner()
+    model = recipe.build()
+    saved = recipe.export(model).state_dict()
+    tuned = FineTune(recipe, saved)
+    assert not [name for name in tuned.left_out if not name.startswith("discriminator.")]
+    assert torch.equal(tuned.build().state_dict()["refiner.leave.weight"], saved["leave.weight"])
 
 
 def test_clip_pairs_are_right_where_concept_and_named_style_agree() -> None:

@@ -146,6 +146,32 @@ def find_style(text: str, own: Sequence[str] = ()) -> tuple[str, Style | None]:
     return (text if rest in _ARTICLES else rest), style
 
 
+def find_colour(text: str) -> tuple[str, str | None]:
+    """Split "a purple cat" into what is drawn, "a cat", and the colour that all of it has, "purple".
+
+    The colour stands before the thing, or behind it in Spanish. Two colours, or one of a part ("a cat with a blue
+    hat"), are left in the text.
+
+    Returns:
+        The text without the colour word, and the colour's English name or None.
+    """
+    words = unicodedata.normalize("NFKC", text).lower().split()  # hyphens stay: "red-haired" is no colour
+    found = [(i, colour) for i, word in enumerate(words) if (colour := _COLOUR_OF.get(word)) is not None]
+    if len(found) != 1 or len(words) < 2:
+        return text, None
+    i, colour = found[0]
+    rest = words[:i] + words[i + 1 :]
+    first = i == 0 or (i == 1 and words[0] in (*_ARTICLES, "один", "одна"))
+    last = i == len(words) - 1 and len(rest) <= 3 and words[i] in _SPANISH_COLOURS and words[i - 1] != "de"
+    if not (first or last) or all(word in _ARTICLES for word in rest):
+        return text, None
+    return " ".join(rest), colour
+
+
+_COLOUR_OF = {word: colour for colour, forms in COLOURS.items() for words in forms.values() for word in words}
+_SPANISH_COLOURS = {word for forms in COLOURS.values() for word in forms["es"]}
+
+
 def own_style(name: str) -> Style:
     """A style that is known by its name alone, in any language."""
     return Style(name, (name,), (name,), (name,))

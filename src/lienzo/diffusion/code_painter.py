@@ -2,7 +2,8 @@
 
 Flow matching (Lipman et al. 2023, arXiv 2210.02747) with a prediction of the clean code, adaptive layer norm
 conditioning (Peebles and Xie 2023, arXiv 2212.09748) of low rank, classifier-free guidance (Ho and Salimans 2022,
-arXiv 2207.12598) by learned null vectors.
+arXiv 2207.12598) by learned null vectors. One with a memory (`picture_memory`) paints from the pictures that the
+sentence reminds it of.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lienzo.diffusion.picture_memory import PictureMemory, Recalled, Reminder
 from lienzo.nn.loading import fill_exactly
 
 
@@ -54,6 +56,8 @@ class CodePainter(nn.Module):
         condition: width of the condition (time, sentence and style).
         text_dim: length of the sentence vectors.
         styles: names of the styles it knows; index `len(styles)` stands for none.
+        colours: names of the colours that it is told apart from the sentence; index `len(colours)` stands for none.
+        memory: arguments of `PictureMemory`, or None for a painter that remembers nothing.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class CodePainter(nn.Module):
         condition: int = 320,
         text_dim: int = 384,
         styles: Sequence[str] = (),
+        colours: Sequence[str] = (),
+        memory: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.config: dict[str, Any] = {
@@ -79,10 +85,20 @@ class CodePainter(nn.Module):
             "text_dim": text_dim,
             "styles": list(styles),
         }
+        if colours:
+            self.config["colours"] = list(colours)
+        self.memory: PictureMemory | None = None
+        if memory is not None:
+            self.memory = PictureMemory(**memory)
+            self.config["memory"] = self.memory.config
+            self.reminder = Reminder(length=length, width=width, condition=condition, styles=len(styles))
+        self.colours = list(colours)
         self.enter = nn.Linear(length, width)
         self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
         self.text = nn.Sequential(nn.Linear(text_dim, condition), nn.GELU(), nn.Linear(condition, condition))
         self.style = nn.Embedding(len(styles) + 1, condition)
+        if colours:
+            self.colour = nn.Embedding(len(colours) + 1, condition)
         self.no_text = nn.Parameter(torch.zeros(condition))
         self.blocks = nn.ModuleList(Block(width, hidden, condition, rank) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
@@ -93,7 +109,17 @@ class CodePainter(nn.Module):
         """The style index that stands for none."""
         return self.style.num_embeddings - 1
 
-    def forward(self, x: Tensor, t: Tensor, *, text: Tensor, style: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        *,
+        text: Tensor,
+        style: Tensor,
+        keep: Tensor | None = None,
+        colour: Tensor | None = None,
+        recalled: Recalled | None = None,
+    ) -> Tensor:
         """The clean code.
 
         Args:
@@ -101,16 +127,28 @@ class CodePainter(nn.Module):
             t: (B,) in [0, 1], 1 is pure noise.
             text: sentence vectors (B, text_dim).
             style: (B,) style indices.
-            keep: (B,) bool, false where the sentence is replaced by the null sentence.
+            keep: (B,) bool, false where the sentence is replaced by the null sentence and nothing comes to mind.
+            colour: (B,) colour indices; None for none.
+            recalled: what comes to mind; None for what the sentence and the style recall.
         """
         sentence = self.text(text * text.shape[-1] ** 0.5)
-        if keep is not None:
-            sentence = torch.where(keep[:, None], sentence, self.no_text.to(sentence.dtype))
-        condition = F.silu(self.time(fourier(t, 64)) + sentence + self.style(style))
-        hidden = self.enter(x)
+        if self.colours:
+            sentence = sentence + self.colour(torch.full_like(style, len(self.colours)) if colour is None else colour)
+        keep = torch.ones(len(x), dtype=torch.bool, device=x.device) if keep is None else keep
+        sentence = torch.where(keep[:, None], sentence, self.no_text.to(sentence.dtype))
+        told = self.time(fourier(t, 64)) + sentence + self.style(style)
+        hidden, codes = self.enter(x), None
+        if self.memory is not None:
+            recalled = self.memory.recall(text, style) if recalled is None else recalled
+            codes = recalled.codes * keep[:, None, None]
+            told = told + self.reminder.condition(recalled) * keep[:, None]
+            hidden = hidden + self.reminder.into(codes)
+        condition = F.silu(told)
         for block in self.blocks:
             hidden = block(hidden, condition)
-        return self.leave(self.norm(hidden)).float()
+        hidden = self.norm(hidden)
+        clean = self.leave(hidden)
+        return (clean if codes is None else clean + self.reminder.out(hidden, condition, codes)).float()
 
 
 @torch.no_grad()
@@ -137,9 +175,24 @@ def widen(model: CodePainter, added: int, styles: Sequence[str] = (), like: Tens
     known, none = state["style.weight"][:-1], state["style.weight"][-1:]
     first = like if like is not None else known.mean(0) if len(known) else none[0]
     state["style.weight"] = torch.cat([known, first.expand(len(styles), -1), none])
+    if model.memory is not None:
+        config["memory"] = {**model.memory.config, "length": config["length"]}
+        _widen_memory(state, added, model.memory.slots, len(styles))
     wider = CodePainter(**config)
     wider.load_state_dict(state)
     return wider
+
+
+def _widen_memory(state: dict[str, Tensor], added: int, slots: int, styles: int) -> None:
+    """The memory's part of `widen`: nothing is remembered of new numbers, and no picture is of a new style."""
+    state["memory.codes"] = F.pad(state["memory.codes"], (0, added))
+    state["memory.step"] = F.pad(state["memory.step"], (0, added), value=1.0)
+    for name, rows in (("reminder.enter.weight", 1), ("reminder.gate.weight", 0), ("reminder.gate.bias", 0)):
+        by_slot = state[name].unflatten(rows, (slots, -1)).movedim(rows + 1, -1)
+        state[name] = F.pad(by_slot, (0, added)).movedim(-1, rows + 1).flatten(rows, rows + 1)
+    manner = state["reminder.manner.weight"].unflatten(0, (slots, -1))  # (slots, styles + 1, condition)
+    new = manner[:, -1:].expand(-1, styles, -1)
+    state["reminder.manner.weight"] = torch.cat([manner[:, :-1], new, manner[:, -1:]], 1).flatten(0, 1)
 
 
 def detect(state: Mapping[str, Tensor]) -> bool:

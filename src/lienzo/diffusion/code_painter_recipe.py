@@ -102,8 +102,9 @@ class CodePainterRecipe(Recipe):
         """The training loss on withheld pictures."""
         if not len(self.held.codes):
             return {}
-        generator = torch.Generator().manual_seed(0)
-        batch = self._draw(self.held, torch.arange(len(self.held.codes)), generator)
         device = next(model.parameters()).device
-        batch = {key: value.to(device) for key, value in batch.items()}
+        batch = {key: value.to(device) for key, value in self._held_batch().items()}
         return {"velocity[withheld]": self.step(model, batch)["velocity"].item()}
+
+    def _held_batch(self) -> Batch:
+        return self._draw(self.held, torch.arange(len(self.held.codes)), torch.Generator().manual_seed(0))

@@ -7,7 +7,8 @@ blur where the guess leaves two drawings open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ from lienzo.training.recipe import Batch, Recipe
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 LARGEST_TIME = 0.95  # of the guesses; near 1 they are as vague as the painter's drawings, and as far from any picture
+FORGOTTEN = 0.3  # share of the pictures that the painter draws without being reminded of themselves
 LARGEST_GUIDANCE = 3.0  # of the guesses; drawings are made with as much
 
 
@@ -64,6 +66,21 @@ class Contest(nn.Module):
         return made, seen, self.discriminator(real), self.discriminator(made.detach())
 
 
+@dataclass(frozen=True)
+class Reminded:
+    """What a painter with a memory is told of each picture besides its caption.
+
+    Attributes:
+        own: row of the memory, the picture's own or that of the one that it was repainted from, (N,).
+        colour: colour index of a repainted picture, the number of colours for the others, (N,).
+        caption_rows: captions without colour words.
+    """
+
+    own: Tensor
+    colour: Tensor
+    caption_rows: list[np.ndarray]
+
+
 class RefinerRecipe(Recipe):
     """Input: the painter's guess of the picture from a noise level in [0.03, 0.95]; target: the real picture.
 
@@ -77,6 +94,7 @@ class RefinerRecipe(Recipe):
         held: number of pictures at the end of the arrays that are kept for `evaluate`; an eighth at most.
         batch_size: pictures of one forward pass.
         adversary: (items, weight): once so many items are seen the discriminator's opinion counts.
+        reminded: what a painter with a memory is told besides; None for one without.
         seed: of the order of the pictures.
     """
 
@@ -95,8 +113,10 @@ class RefinerRecipe(Recipe):
         batch_size: int = 32,
         *,
         adversary: tuple[int, float] = (0, 0.0),
+        reminded: Reminded | None = None,
         seed: int = 0,
     ):
+        self.reminded = reminded
         self.images, self.data, self.painter, self.code, self.features = images, data, painter, code, features
         self.config, self.batch_size, self.adversary, self.seed = config or {}, batch_size, adversary, seed
         self.held = min(held, len(images) // 8)
@@ -108,6 +128,9 @@ class RefinerRecipe(Recipe):
     def export(self, model: nn.Module) -> nn.Module:
         return model.refiner  # type: ignore[return-value]
 
+    def imported(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return {f"refiner.{name}": value for name, value in state.items()}
+
     @cached_property
     def _given(self) -> dict[str, str]:
         weights = [value.float().cpu().numpy() for value in self.painter.state_dict().values()]
@@ -115,26 +138,46 @@ class RefinerRecipe(Recipe):
 
     def facts(self) -> dict[str, Any]:
         options = {"config": self.config, "adversary": list(self.adversary), "features": self.features is not None}
+        if self.reminded is not None:
+            options["reminded"] = fingerprint(self.reminded.own.numpy(), self.reminded.colour.numpy())
         return super().facts() | options | {"held": self.held, "data": self.data.fingerprint, **self._given}
+
+    def _said(self, own: Sequence[np.ndarray], rows: Tensor, choice: Sequence[float]) -> Tensor:
+        """A vector of one caption of each picture, (B, D)."""
+        lists = [own[row] for row in rows.tolist()]
+        chosen = torch.tensor([int(one[int(c * len(one))]) for one, c in zip(lists, choice, strict=True)])
+        return self.data.vectors[chosen].float()
 
     @torch.no_grad()
     def _pairs(self, rows: Tensor, generator: Generator) -> Batch:
-        clean = self.data.codes[rows]
-        lists = [self.data.caption_rows[row] for row in rows.tolist()]
         choice = torch.rand(len(rows), generator=generator).tolist()
-        captions = torch.tensor([int(own[int(c * len(own))]) for own, c in zip(lists, choice, strict=True)])
+        text, style = self._said(self.data.caption_rows, rows, choice), self.data.style[rows]
+        target = torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        told: dict[str, Any] = {"text": text, "style": style}
+        clean = self.data.codes[rows]
+        if self.reminded is not None:
+            told["text"] = self._said(self.reminded.caption_rows, rows, choice)
+            told |= self._reminded(self.reminded, rows, told, generator)
         t = 0.03 + (LARGEST_TIME - 0.03) * torch.rand(len(rows), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = (1 - t[:, None]) * clean + t[:, None] * noise
-        text, style = self.data.vectors[captions].float(), self.data.style[rows]
-        guess = self.painter(noisy, t, text=text, style=style)
-        free = self.painter(noisy, t, text=text, style=style, keep=torch.zeros(len(rows), dtype=torch.bool))
-        guidance = 1 + (LARGEST_GUIDANCE - 1) * torch.rand(len(rows), 1, generator=generator)
-        guess = free + guidance * (guess - free)
-        target = torch.from_numpy(self.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
         everywhere = torch.ones(len(rows), dtype=torch.bool)
-        drawn = self.code.decode(guess).clamp(-1, 1)
+        guess = self.painter(noisy, t, **told)
+        free = self.painter(noisy, t, **told, keep=~everywhere)
+        guidance = 1 + (LARGEST_GUIDANCE - 1) * torch.rand(len(rows), 1, generator=generator)
+        drawn = self.code.decode(free + guidance * (guess - free)).clamp(-1, 1)
         return {"input": drawn, "target": target, "text": text, "style": style, "keep": everywhere}
+
+    def _reminded(self, reminded: Reminded, rows: Tensor, told: dict[str, Any], generator: Generator) -> dict[str, Any]:
+        """The colour, and what comes to mind; now and then that is not the picture itself."""
+        memory, colour = self.painter.memory, reminded.colour[rows]
+        assert memory is not None
+        forgotten = torch.rand(len(rows), generator=generator) < FORGOTTEN
+        forgotten &= colour == len(self.painter.colours)
+        luck = torch.rand(len(rows), len(memory.codes), generator=generator)
+        without = torch.where(forgotten, reminded.own[rows], -1)
+        recalled = memory.recall(told["text"], told["style"], luck=luck, without=without)
+        return {"colour": colour, "recalled": recalled}
 
     def batch(self, start: int, generator: Generator) -> Batch:
         rows = rows_at(len(self.images) - self.held, start, self.batch_size, self.seed)

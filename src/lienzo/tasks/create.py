@@ -111,6 +111,9 @@ class Create(LatentOptions, GuidanceOptions):
     bundled painter, which draws single things."""
     refine: bool = True
     """Clean the painter's drawing."""
+    upright: bool = False
+    """The bundled painter's drawings stand straight and fill the sheet, as it learned them; else each seed turns, moves
+    and shrinks its drawing a little."""
     upscaler: str = "upscaler"
     """SwinIR that enlarges: bundled name, file, or none."""
     batch: int = Field(1, ge=1, le=256)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class Artist:
 
     def batch(self, prompt: str, seeds: Sequence[int]) -> np.ndarray:
         """Pictures of one prompt, one a seed: uint8 (B, S, S, 3). Picture i is the same alone."""
-        wish = self._wish(prompt)
+        wish = replace(self._wish(prompt), seeds=tuple(seeds))
         noise = PictureNoise(list(seeds), self.device)
         x = self.sigmas[0] * noise(torch.zeros(len(seeds), *self.engine.latents.shape, device=self.device))
         model = self.engine.denoiser(wish, len(seeds), self.options.guidance)

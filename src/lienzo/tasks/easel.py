@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
 from lienzo.tasks.engines.finding import digest_of, find_folder, is_checkpoint
-from lienzo.tasks.engines.latent import open_latent, parse_lora
+from lienzo.tasks.engines.latent import LatentEngine, open_latent, parse_embedding, parse_lora
 from lienzo.tasks.engines.scene import SceneEngine, composed
 from lienzo.tasks.hub_generator import open_pipeline_bench
 from lienzo.tasks.hub_pipelines import find_pipeline
@@ -84,6 +85,8 @@ class Easel(Bench):
         self.models |= {name: resolve(name) for name in engine.models}
         if options.secondary:
             self.models["secondary"] = resolve(options.secondary)
+        if isinstance(engine, LatentEngine) and engine.parts.settings is not None:
+            self.models["settings"] = engine.parts.settings
         self.notes += self._remarks_before()
 
     def _begin_from(self, options: Create) -> None:
@@ -198,6 +201,7 @@ class Easel(Bench):
 
     def paint_with(self, seeds: list[int], wish: Wish, noise: Noise) -> Generator[Stroke, None, Tensor]:
         """As `paint`, for any wish and any source of noise."""
+        wish = replace(wish, seeds=wish.seeds or tuple(seeds), upright=self.options.upright or self.init is not None)
         x = self.start(noise, len(seeds))
         for step in self.sampling(seeds, wish, noise, x):
             x = step.x
@@ -243,6 +247,9 @@ class Easel(Bench):
             found["image_prompt"] = [[sha256(prompt.text), prompt.weight] for prompt in self._image_prompts()]
         if self.options.lora:
             found["lora"] = [[sha256(path), strength] for path, strength in map(parse_lora, self.options.lora)]
+        if self.options.embedding:
+            named = map(parse_embedding, self.options.embedding)
+            found["embedding"] = [[sha256(path), word or path.stem] for path, word in named]
         read = [file for text in self.options.loss for file in loss_files(text)]
         if read:
             found["loss"] = [[sha256(resolve(Path(file))) for file in read], [*map(without_files, self.options.loss)]]

@@ -36,7 +36,8 @@ class Walker:
     def __init__(self, options: Walk):
         self.options, self.places = options, places(options)
         given = {name: getattr(options, name) for name in options.model_fields_set if name not in PLACES}
-        self.create = Create.make(**{**given, "prompt": self.places[0][0], "seed": self.places[0][1], "compose": False})
+        first = {"prompt": self.places[0][0], "seed": self.places[0][1], "compose": False, "upright": True}
+        self.create = Create.make(**{**given, **first})
         easel = open_easel(self.create)
         if not isinstance(easel, Easel) or not getattr(easel.engine, "walks", False):
             raise BadInput("This model has no way between sentences; walk with the painter or a Stable Diffusion.")
@@ -48,13 +49,15 @@ class Walker:
     def wish(self, frame: int) -> Wish:
         """What a frame should show."""
         leg, share = position(self.options, frame)
-        here, there = (self.wishes[self.places[place][0]] for place in (leg, leg + 1))
+        here, there = (
+            replace(self.wishes[text], seeds=(seed,)) for text, seed in (self.places[leg], self.places[leg + 1])
+        )
         if share in (0, 1) or here == there:
             return there if share == 1 else here
         return replace(here, toward=(there, share), filter=here.filter if share < 0.5 else there.filter)
 
     def frame(self, frame: int) -> np.ndarray:
-        """A frame, uint8 (H, W, 3); at a place it is the picture that `create` makes."""
+        """A frame, uint8 (H, W, 3); at a place it is the picture that `create --upright` makes."""
         leg, share = position(self.options, frame)
         seeds = [self.places[place][1] for place in (leg, leg + 1)]
         device = self.easel.device

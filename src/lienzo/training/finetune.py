@@ -45,6 +45,7 @@ class FineTune(Recipe):
         self.name = recipe.name  # type: ignore[misc]
         self.network = recipe.network  # type: ignore[misc]
         self.batch_size = recipe.batch_size
+        state = recipe.imported(state)
         with torch.device("meta"):
             wanted = recipe.build().state_dict()
         self.start = {k: v for k, v in state.items() if k in wanted and wanted[k].shape == v.shape}

@@ -71,6 +71,10 @@ class Recipe(ABC):
         """The network to be saved, from the averaged one: itself, unless e.g. adapters must be merged first."""
         return model
 
+    def imported(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A saved network's weights by their names in the one that is trained: the way back of `export`."""
+        return state
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures on withheld data, by name with protocol, e.g. ``psnr[rgb]``; may be empty."""
         return {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import ADM, STYLES
+from tiny_models import ADM, STYLES, tiny_painter
 from torch import nn
 
 from lienzo.core.errors import BadInput
@@ -79,14 +80,14 @@ def test_guidance_is_linear_in_its_scale() -> None:
 
 def test_what_is_unwanted_takes_the_place_of_nothing() -> None:
     engine = painter()
-    x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([2.0])
+    x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([0.5])  # details: both in the style asked for
 
     def out(wish: Wish, scale: float) -> torch.Tensor:
         return engine.denoiser(wish, 1, scale)(x, sigma)
 
-    fox, fog = Wish((("fox", 1.0),)), Wish((("fog", 1.0),))
-    apart = Wish((("fox", 1.0),), negative="fog")
-    weighted = Wish((("fox", 1.0), ("fog", -1.0)))
+    fox, fog = Wish((("fox", 1.0),), "flat"), Wish((("fog", 1.0),), "flat")
+    apart = Wish((("fox", 1.0),), "flat", negative="fog")
+    weighted = Wish((("fox", 1.0), ("fog", -1.0)), "flat")
     expected = out(fog, 1.0) + 3 * (out(fox, 1.0) - out(fog, 1.0))
     assert torch.allclose(out(apart, 3.0), expected, atol=1e-4)
     assert torch.allclose(out(weighted, 3.0), expected, atol=1e-4)
@@ -97,19 +98,109 @@ def test_weights_mix_sentences() -> None:
     x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([2.0])
 
     def out(*subjects: tuple[str, float]) -> torch.Tensor:
-        return engine.denoiser(Wish(subjects), 1, 1.0)(x, sigma)
+        return engine.denoiser(Wish(subjects, "flat"), 1, 1.0)(x, sigma)
 
     assert torch.allclose(out(("fox", 1.0), ("cat", 1e-6)), out(("fox", 1.0)), atol=1e-4)
     assert torch.allclose(out(("fox", 2.0), ("cat", 4.0)), out(("fox", 1.0), ("cat", 2.0)), atol=1e-5)
     assert not torch.allclose(out(("fox", 1.0), ("cat", 1.0)), out(("fox", 1.0)), atol=1e-3)
 
 
+def manner(engine: PainterEngine, *seeds: int, style: str | None = None, text: str = "fox") -> list[int]:
+    return engine.manners([Wish(((text, 1.0),), style, seeds=seeds)], len(seeds)).tolist()
+
+
 def test_styles_of_the_painter() -> None:
     engine = painter()
-    assert engine.style_index("flat") == STYLES.index("flat")
-    assert engine.style_index(None) == STYLES.index(DEFAULT_STYLE)
+    assert manner(engine, 1, 2, style="flat") == [STYLES.index("flat")] * 2
     with pytest.raises(BadInput, match="The painter has no style 'retro'; it has flat, line icon, soft shaded"):
-        engine.style_index("retro")
+        manner(engine, 1, style="retro")
+
+
+def test_without_a_memory_there_is_a_usual_style() -> None:
+    engine = engine_for(tiny_painter(remembers=False), Create.make(prompt="x"), CPU)
+    assert isinstance(engine, PainterEngine)
+    assert manner(engine, 1, 2) == [STYLES.index(DEFAULT_STYLE)] * 2
+
+
+def test_a_style_left_open_is_the_seeds() -> None:
+    engine = painter()
+    found = manner(engine, *range(30))
+    assert len(set(found)) > 1
+    assert [manner(engine, seed)[0] for seed in range(30)] == found  # alone as in a batch
+
+
+def test_seeds_bring_other_pictures_to_mind() -> None:
+    engine = painter()
+    x, sigma = torch.zeros(1, *engine.latents.shape), torch.tensor([2.0])
+
+    def out(seed: int) -> torch.Tensor:
+        return engine.denoiser(Wish((("fox", 1.0),), "flat", seeds=(seed,)), 1, 1.0)(x, sigma)
+
+    assert torch.equal(out(1), out(1))
+    assert not torch.allclose(out(1), out(2), atol=1e-3)
+    both = engine.denoiser(Wish((("fox", 1.0),), "flat", seeds=(1, 2)), 2, 1.0)(x.expand(2, -1), sigma.expand(2))
+    assert torch.allclose(both, torch.cat([out(1), out(2)]), atol=1e-5)
+
+
+def test_each_seed_has_its_pose() -> None:
+    engine = painter(refine=False)
+    codes = torch.randn(1, *engine.latents.shape)
+
+    def out(**more: Any) -> torch.Tensor:
+        return engine.latents.finish(codes, Wish((("fox", 1.0),), "flat", **more))
+
+    straight = engine.latents.decode(codes).clamp(-1, 1)
+    assert torch.equal(out(seeds=(1,), upright=True), straight)
+    assert torch.equal(out(seeds=(1,)), out(seeds=(1,)))
+    assert not torch.allclose(out(seeds=(1,)), out(seeds=(2,)), atol=0.1)
+    bare = engine_for(tiny_painter(remembers=False), Create.make(prompt="x", refine=False), CPU)
+    plain = bare.latents.finish(codes, Wish((("fox", 1.0),), seeds=(1,)))
+    assert torch.equal(plain, bare.latents.decode(codes).clamp(-1, 1)), "without a memory seeds differ by themselves"
+
+
+def test_shapes_are_drawn_as_they_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large noise is removed in the style in which the thing is remembered, small noise in the one asked for."""
+    engine, told = painter(), list[tuple[int, int]]()
+    forward = engine.model.forward
+
+    def listening(x: torch.Tensor, t: torch.Tensor, **cond: Any) -> torch.Tensor:
+        told.append((int(cond["style"][0]), int(cond["recalled"].style[0, 0])))
+        return forward(x, t, **cond)
+
+    monkeypatch.setattr(engine.model, "forward", listening)
+    for asked, style in enumerate(STYLES):
+        model = engine.denoiser(Wish((("a house of clay", 1.0),), style, seeds=(1,)), 1, 1.0)
+        for sigma in (3.0, 0.3):
+            model(torch.zeros(1, *engine.latents.shape), torch.tensor([sigma]))
+        (shape, remembered), (detail, _) = told[-2:]
+        assert (shape, detail) == (remembered, asked)
+    assert len({remembered for _, remembered in told}) < len(STYLES), "in some style the thing is not remembered"
+
+
+def test_a_colour_is_told_apart_from_the_thing() -> None:
+    engine = painter()
+    x, sigma = torch.zeros(1, *engine.latents.shape), torch.tensor([2.0])
+
+    def out(text: str) -> torch.Tensor:
+        return engine.denoiser(Wish(((text, 1.0),), "flat", seeds=(1,)), 1, 1.0)(x, sigma)
+
+    assert not torch.allclose(out("blue fox"), out("purple fox"), atol=1e-4)
+    assert torch.allclose(out("blue fox"), out("azul fox"), atol=1e-5)
+    assert not torch.allclose(out("blue fox"), out("fox"), atol=1e-4)
+
+
+def test_a_walk_begins_and_ends_with_its_wishes() -> None:
+    engine = painter()
+    x, sigma = torch.zeros(1, *engine.latents.shape), torch.tensor([2.0])
+    fox, cat = Wish((("red fox", 1.0),), "flat", seeds=(1,)), Wish((("cat", 1.0),), "flat")
+
+    def out(wish: Wish) -> torch.Tensor:
+        return engine.denoiser(wish, 1, 1.0)(x, sigma)
+
+    first, last, middle = (out(replace(fox, toward=(cat, share))) for share in (0.0, 1.0, 0.5))
+    assert torch.allclose(first, out(fox), atol=1e-4)
+    assert torch.allclose(last, out(replace(cat, seeds=(1,))), atol=1e-4)
+    assert not torch.allclose(middle, first, atol=1e-3)
 
 
 def test_refining_can_be_left_out() -> None:
@@ -117,7 +208,7 @@ def test_refining_can_be_left_out() -> None:
     codes = torch.randn(1, *plain.latents.shape)
     assert plain.models == ("code", "sentence")
     assert refined.models == ("code", "sentence", "refiner")
-    fox, cat = Wish((("fox", 1.0),)), Wish((("cat", 1.0),))
+    fox, cat = Wish((("fox", 1.0),), upright=True), Wish((("cat", 1.0),), upright=True)
     rough, finished = plain.latents.finish(codes, fox), refined.latents.finish(codes, fox)
     assert torch.equal(rough, plain.latents.decode(codes).clamp(-1, 1))
     assert not torch.equal(F.interpolate(rough, finished.shape[-2:], mode="bilinear"), finished)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import STYLES
 
 from lienzo.core.events import Note, Picture
 from lienzo.data.told_scenes import told_scene
@@ -45,15 +46,28 @@ def test_only_sentences_of_several_things_are_scenes() -> None:
 def test_each_thing_is_denoised_as_it_would_be_alone() -> None:
     engine = scene("a fox left of a car")
     x, sigma = torch.randn(2, *engine.latents.shape), torch.tensor([1.0, 1.0])
-    together = engine.denoiser(Wish((("a fox left of a car", 1.0),)), 2, 2.0)(x, sigma)
+    together = engine.denoiser(Wish((("a fox left of a car", 1.0),), style="flat"), 2, 2.0)(x, sigma)
     for i, thing in enumerate(("a fox", "a car")):
-        alone = painter().denoiser(Wish(((thing, 1.0),)), 2, 2.0)(x[:, i], sigma)
+        alone = painter().denoiser(Wish(((thing, 1.0),), style="flat"), 2, 2.0)(x[:, i], sigma)
         assert torch.allclose(together[:, i], alone, atol=1e-6)
+
+
+def test_all_things_of_a_picture_are_in_one_style() -> None:
+    engine = scene("a fox left of a car")
+    wish = Wish((("a fox left of a car", 1.0),), seeds=tuple(range(12)))
+    x, sigma = torch.randn(12, *engine.latents.shape), torch.ones(12)
+    together = engine.denoiser(wish, 12, 1.0)(x, sigma)
+    found = []
+    for i, thing in enumerate(("a fox", "a car")):
+        alone = [painter().denoiser(Wish(((thing, 1.0),), style, seeds=wish.seeds), 12, 1.0)(x[:, i], sigma)
+                 for style in STYLES]  # fmt: skip
+        found.append(torch.stack([(own - together[:, i]).abs().amax(1) for own in alone]).argmin(0).tolist())
+    assert found[0] == found[1]
 
 
 def test_things_stand_in_their_places() -> None:
     text = "a fox above a car"
-    engine, wish = scene(text), Wish(((text, 1.0),))
+    engine, wish = scene(text), Wish(((text, 1.0),), style="flat")
     noise = PictureNoise([0], CPU)
     sigmas = engine.sigmas(4)
     x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
@@ -62,7 +76,7 @@ def test_things_stand_in_their_places() -> None:
     picture = engine.latents.finish(x, wish)
     told = told_scene(text)
     assert told is not None
-    fox = painter().latents.finish(x[:, 0], Wish((("a fox", 1.0),)))
+    fox = painter().latents.finish(x[:, 0], Wish((("a fox", 1.0),), style="flat"))
     half = picture.shape[2] // 2 - 4
     assert torch.allclose(picture[:, :, :half], placed(fox, told.boxes[0])[:, :, :half].clamp(-1, 1), atol=1e-5)
     assert engine.latents.decode(x).shape == (1, 3, engine.size, engine.size)

@@ -24,6 +24,8 @@ class Wish:
         negative: what the pictures should not show.
         brackets: the texts carry weights in brackets, see `lienzo.clip.long_prompts`.
         toward: another wish, and in [0, 1] how far this one is on the way to it; for engines that have `walks`.
+        seeds: of the pictures of a batch, for engines that leave more than noise to them.
+        upright: drawings stand straight and fill their sheet, for engines that leave that to the seed.
     """
 
     subjects: tuple[tuple[str, float], ...]
@@ -32,6 +34,8 @@ class Wish:
     negative: str = ""
     brackets: bool = False
     toward: tuple[Wish, float] | None = None
+    seeds: tuple[int, ...] = ()
+    upright: bool = False
 
     @property
     def spoken(self) -> tuple[tuple[str, float], ...]:

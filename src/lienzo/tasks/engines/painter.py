@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from lienzo.core.errors import BadInput
+from lienzo.core.seeds import derived_seed
+from lienzo.data.phrases import find_colour
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
 from lienzo.diffusion.drawing import FIRST_TIME, STEPS
 from lienzo.diffusion.linear_code import LinearCode
 from lienzo.diffusion.own_painter import OwnPainter
+from lienzo.diffusion.picture_memory import PictureMemory, Recalled
+from lienzo.diffusion.poses import moved, random_poses
 from lienzo.diffusion.refiner import Refiner
 from lienzo.diffusion.sigmas import flow
 from lienzo.guidance.steer import classifier_free
@@ -25,6 +30,12 @@ from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
 DEFAULT_STYLE = "flat"
+ANY_STYLE = 0.05  # likeness that counts for nothing when a style is left to the seed
+WHOLE_NAME = 0.93  # likeness to a remembered name from which on a colour belongs to the name
+SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
+COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
+LARGEST = 0.94  # of a drawing on its sheet
+_BLENDED = ("codes", "likeness")
 
 
 class PainterEngine:
@@ -63,78 +74,194 @@ class PainterEngine:
         self.latents = Latents((model.config["length"],), code.decode, code.encode, self._finish)
 
     def _finish(self, codes: Tensor, wish: Wish) -> Tensor:
-        picture = self.latents.decode(codes).clamp(-1, 1)
+        return self.finished(codes, wish, self.manners([wish], len(codes)))
+
+    def finished(self, codes: Tensor, wish: Wish, manners: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of codes, refined in the styles that they were drawn in, (B,).
+
+        A painter with a memory draws what it knows always in the same place; so each seed gives it a pose.
+        """
+        picture = self._clean(self.latents.decode(codes).clamp(-1, 1), wish, manners)
+        if self.model.memory is None or wish.upright:
+            return picture
+        poses = self._dice(wish, len(codes), "pose", lambda dice: random_poses(1, dice, largest=LARGEST)[0])
+        return moved(picture, poses).clamp(-1, 1)
+
+    def _clean(self, picture: Tensor, wish: Wish, manners: Tensor) -> Tensor:
         if self.refiner is None:
             return picture
-        if wish.toward is not None and wish.style != wish.toward[0].style:
-            other = replace(wish, style=wish.toward[0].style)
-            return torch.lerp(self._refined(picture, wish), self._refined(picture, other), wish.toward[1])
-        return self._refined(picture, wish)
+        there = self._manners_there(wish, manners)
+        if there is None or wish.toward is None:
+            return self._refined(picture, wish, manners)
+        refined = (self._refined(picture, wish, manners), self._refined(picture, wish, there))
+        return torch.lerp(*refined, wish.toward[1])
 
-    def _refined(self, picture: Tensor, wish: Wish) -> Tensor:
+    def _refined(self, picture: Tensor, wish: Wish, manners: Tensor) -> Tensor:
         assert self.refiner is not None
         known = self.refiner.config["styles"]  # another painter may have styles that the refiner never saw
-        name = self.styles[index] if (index := self.style_index(wish.style)) < len(self.styles) else None
-        style = torch.full((len(picture),), known.index(name) if name in known else len(known), device=self.device)
-        text, _ = self._vectors(wish)
-        return self.refiner(picture, text.expand(len(picture), -1), style).clamp(-1, 1)
+        names = [self.styles[i] if i < len(self.styles) else None for i in manners.tolist()]
+        style = torch.tensor([known.index(name) if name in known else len(known) for name in names])
+        text = self._vector(wish)
+        return self.refiner(picture, text.expand(len(picture), -1), style.to(self.device)).clamp(-1, 1)
 
     def sigmas(self, steps: int) -> Tensor:
         """Even steps in flow time t, as noise levels t / (1 - t)."""
         return flow(steps, t_max=FIRST_TIME).float()
 
-    def style_index(self, name: str | None) -> int:
-        """The network's index of a style; for None its only one, `DEFAULT_STYLE`, or none.
+    def manners(self, wishes: Sequence[Wish], count: int) -> Tensor:
+        """The style index of each of `count` pictures that show all the wishes, (B,).
+
+        A wish without a style leaves it to the picture's seed, among those in which the painter remembers what is
+        wished for; a painter without a memory draws it in its only style, in `DEFAULT_STYLE`, or in none.
 
         Raises:
             BadInput: the network knows no such style.
         """
-        if name is None:
-            default = self.styles[0] if len(self.styles) == 1 else DEFAULT_STYLE
-            return self.styles.index(default) if default in self.styles else self.model.no_style
-        if name not in self.styles:
+        name, memory = wishes[0].style, self.model.memory
+        if name is not None and name not in self.styles:
             raise BadInput(f"The painter has no style '{name}'; it has {', '.join(self.styles)}.")
-        return self.styles.index(name)
+        if name is None and memory is not None:
+            suits = sum(memory.suits(self._told(wish)[0], len(self.styles)) for wish in wishes)
+            luck = self._dice(wishes[0], count, "style", lambda dice: torch.rand(len(self.styles), generator=dice))
+            return (suits + ANY_STYLE * luck).argmax(1)
+        default = self.styles[0] if len(self.styles) == 1 else DEFAULT_STYLE
+        name = default if name is None else name
+        index = self.styles.index(name) if name in self.styles else self.model.no_style
+        return torch.full((count,), index, device=self.device)
+
+    def _dice(self, wish: Wish, count: int, use: str, throw: Callable[[Generator], Tensor]) -> Tensor:
+        """What each picture's seed throws, stacked: the same alone and in a batch."""
+        seeds = wish.seeds or tuple(range(count))
+        return torch.stack([throw(Generator().manual_seed(derived_seed(seed, use))) for seed in seeds]).to(self.device)
 
     def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
-        if wish.toward is not None and wish.style != wish.toward[0].style:
-            other, share = wish.toward
-            here, there = (self._in_style(wish, name, count, guidance) for name in (wish.style, other.style))
-            return lambda x, sigma: torch.lerp(here(x, sigma), there(x, sigma), share)
-        return self._in_style(wish, wish.style, count, guidance)
+        manners = self.manners([wish], count)
+        there = self._manners_there(wish, manners)
+        if there is None or wish.toward is None:
+            return self.in_manners(wish, manners, guidance)
+        first, last = (self.in_manners(wish, styles, guidance) for styles in (manners, there))
+        share = wish.toward[1]
+        return lambda x, sigma: torch.lerp(first(x, sigma), last(x, sigma), share)
 
-    def _in_style(self, wish: Wish, name: str | None, count: int, guidance: float) -> Model:
-        wanted, unwanted = self._vectors(wish)
-        style = torch.full((count,), self.style_index(name), device=self.device)
-        everywhere = torch.ones(count, dtype=torch.bool, device=self.device)
-        cond = {"text": wanted.expand(count, -1), "style": style, "keep": everywhere}
-        if unwanted is None:
-            uncond = {"text": cond["text"], "style": style, "keep": ~everywhere}
-        else:
-            uncond = {"text": unwanted.expand(count, -1), "style": style, "keep": everywhere}
-        return classifier_free(FlowDenoiser(self.model, prediction="x0"), cond, uncond, guidance, joined=True)
+    def _manners_there(self, wish: Wish, manners: Tensor) -> Tensor | None:
+        """The styles of the wish on the way to which this one is, or None where they are those of this one."""
+        if wish.toward is None:
+            return None
+        there = self.manners([_other(wish)], len(manners))
+        return None if torch.equal(there, manners) else there
 
-    def _vectors(self, wish: Wish) -> tuple[Tensor, Tensor | None]:
-        """Unit vectors (1, D) of what is wanted and of what is not (None where nothing is unwanted)."""
+    def in_manners(self, wish: Wish, manners: Tensor, guidance: float) -> Model:
+        """The denoiser of pictures that are drawn in certain styles (B,)."""
+        everywhere = torch.ones(len(manners), dtype=torch.bool, device=self.device)
+        away = unwanted(wish)
+        cond = {**self._cond(wish, manners), "keep": everywhere}
+        uncond = {**cond, "keep": ~everywhere} if away is None else {**self._cond(away, manners), "keep": everywhere}
+        network, memory = self._vivid(FlowDenoiser(self.model, prediction="x0"), cond), self.model.memory
+        detailed = classifier_free(network, cond, uncond, guidance, joined=memory is None)
+        if memory is None:
+            return detailed
+        known = cond["recalled"].style[:, 0]  # a thing is drawn best in a style in which it is remembered
+        shaped = classifier_free(network, cond | {"style": known}, uncond | {"style": known}, guidance)
+        return lambda x, sigma: (shaped if float(sigma.max()) > SHAPED else detailed)(x, sigma)
+
+    def _vivid(self, network: Model, cond: Mapping[str, Any]) -> Model:
+        """The network with the pull of a colour made stronger, where one is told."""
+        none = len(self.model.colours)
+        if not none or int(cond["colour"][0]) == none:
+            return network
+
+        def vivid(x: Tensor, sigma: Tensor, **told: Any) -> Tensor:
+            pale = network(x, sigma, **{**told, "colour": torch.full_like(told["colour"], none)})
+            return pale + COLOUR_PULL * (network(x, sigma, **told) - pale)
+
+        return vivid
+
+    def _cond(self, wish: Wish, manners: Tensor) -> dict[str, Any]:
+        """What the network is told of a wish."""
+        wanted, colour = self._told(wish)
+        cond: dict[str, Any] = {"text": wanted.expand(len(manners), -1), "style": manners}
+        if self.model.colours:
+            cond["colour"] = torch.full_like(manners, colour)
+        if self.model.memory is not None:
+            cond["recalled"] = self._recalled(wish, manners, self.model.memory)
+        return cond
+
+    def _recalled(self, wish: Wish, manners: Tensor, memory: PictureMemory) -> Recalled:
+        """What comes to mind; on the way to another wish, what comes between."""
+        if wish.toward is not None:
+            share = wish.toward[1]
+            here = self._recalled(replace(wish, toward=None), manners, memory)
+            there = self._recalled(_other(wish), manners, memory)
+            near = here if share < 0.5 else there
+            codes, likeness = (torch.lerp(getattr(here, name), getattr(there, name), share) for name in _BLENDED)
+            return Recalled(near.rows, codes, near.style, likeness)
+        count = len(manners)
+        text = self._told(wish)[0].expand(count, -1)
+        luck = self._dice(wish, count, "memory", lambda dice: torch.rand(len(memory.codes), generator=dice))
+        return memory.recall(text, manners, luck=luck)
+
+    def _told(self, wish: Wish) -> tuple[Tensor, int]:
+        """The unit vector (1, D) of what is wanted, without the colour, and the index of the colour."""
         if wish.toward is not None:
             other, share = wish.toward
-            (here, away), (there, away_there) = self._vectors(replace(wish, toward=None)), self._vectors(other)
-            if away is not None and away_there is not None:
-                away = slerp(away, away_there, share)
-            return slerp(here, there, share), away
-        wanted = [(text, weight) for text, weight in wish.subjects if weight > 0]
-        unwanted = [(text, -weight) for text, weight in wish.subjects if weight < 0]
-        if wish.negative.strip():
-            unwanted.append((wish.negative, 1.0))
-        if not wanted:
-            raise BadInput("Every prompt has a negative weight; say also what the picture should show.")
-        with torch.no_grad():
-            return self._mean(wanted), self._mean(unwanted) if unwanted else None
+            (here, colour), (there, last) = self._told(replace(wish, toward=None)), self._told(other)
+            return slerp(here, there, share), colour if share < 0.5 else last
+        split = [(*self._colourless(text), weight) for text, weight in wanted(wish)]
+        named = [self.model.colours.index(colour) for _, colour, _ in split if colour in self.model.colours]
+        vector = self._mean([(text, weight) for text, _, weight in split])
+        return vector, named[0] if named else len(self.model.colours)
 
+    def _colourless(self, text: str) -> tuple[str, str | None]:
+        """`find_colour`, but names that the painter remembers, such as "red heart", stay whole."""
+        rest, colour = find_colour(text) if self.model.colours else (text, None)
+        memory = self.model.memory
+        if colour is None or (memory is not None and float(memory.likeness(self.read([text])).max()) > WHOLE_NAME):
+            return text, None
+        return rest, colour
+
+    def _vector(self, wish: Wish) -> Tensor:
+        """Unit vector (1, D) of all that is wanted, in its own words."""
+        if wish.toward is not None:
+            other, share = wish.toward
+            return slerp(self._vector(replace(wish, toward=None)), self._vector(other), share)
+        return self._mean(wanted(wish))
+
+    @torch.no_grad()
     def _mean(self, texts: list[tuple[str, float]]) -> Tensor:
         vectors = self.read([text for text, _ in texts])
         weights = torch.tensor([[weight] for _, weight in texts], device=vectors.device)
         return F.normalize((vectors * weights).sum(0, keepdim=True), dim=-1)
+
+
+def _other(wish: Wish) -> Wish:
+    """The wish at the end of the way."""
+    assert wish.toward is not None
+    return replace(wish.toward[0], seeds=wish.toward[0].seeds or wish.seeds)
+
+
+def wanted(wish: Wish) -> list[tuple[str, float]]:
+    """The subjects of positive weight.
+
+    Raises:
+        BadInput: there are none.
+    """
+    found = [(text, weight) for text, weight in wish.subjects if weight > 0]
+    if not found:
+        raise BadInput("Every prompt has a negative weight; say also what the picture should show.")
+    return found
+
+
+def unwanted(wish: Wish) -> Wish | None:
+    """The wish for what a wish does not want, or None where nothing is unwanted."""
+    subjects = [(text, -weight) for text, weight in wish.subjects if weight < 0]
+    if wish.negative.strip():
+        subjects.append((wish.negative, 1.0))
+    if not subjects:
+        return None
+    toward = None
+    if wish.toward is not None and (other := unwanted(wish.toward[0])) is not None:
+        toward = (other, wish.toward[1])
+    return replace(wish, subjects=tuple(subjects), negative="", toward=toward)
 
 
 def open_painter(model: CodePainter, options: Create, device: torch.device) -> PainterEngine:

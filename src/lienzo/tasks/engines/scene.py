@@ -42,21 +42,24 @@ class SceneEngine:
         return self.painter.sigmas(steps)
 
     def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
-        models = [self.painter.denoiser(self._wish(wish, i), count, guidance) for i in range(len(self.scene.things))]
+        manners = self.painter.manners(self._wishes(wish), count)
+        models = [self.painter.in_manners(own, manners, guidance) for own in self._wishes(wish)]
 
         def denoised(x: Tensor, sigma: Tensor) -> Tensor:
             return torch.stack([model(x[:, i], sigma) for i, model in enumerate(models)], 1)
 
         return denoised
 
-    def _wish(self, wish: Wish, thing: int) -> Wish:
-        return replace(wish, subjects=((self.scene.things[thing], 1.0),))
+    def _wishes(self, wish: Wish) -> list[Wish]:
+        return [replace(wish, subjects=((thing, 1.0),)) for thing in self.scene.things]
 
     def _decoded(self, latents: Tensor, thing: int) -> Tensor:
         return self.painter.latents.decode(latents)
 
     def _finish(self, latents: Tensor, wish: Wish) -> Tensor:
-        return self._together(latents, lambda x, i: self.painter.latents.finish(x, self._wish(wish, i))).clamp(-1, 1)
+        wishes = self._wishes(wish)
+        manners = self.painter.manners(wishes, len(latents))
+        return self._together(latents, lambda x, i: self.painter.finished(x, wishes[i], manners)).clamp(-1, 1)
 
     def _together(self, latents: Tensor, draw: Callable[[Tensor, int], Tensor]) -> Tensor:
         """The things in their places; drawings on white darken what they cover, so that white is clear."""

@@ -20,8 +20,8 @@ Thirty sentences, thirty pictures: seed 0, nothing picked, nothing retouched, th
 network. Each picture carries its recipe: `lienzo reproduce docs/gallery/01.png` makes it again and compares.
 The remark under each says what a stranger sees.
 
-`python docs/make_gallery.py` paints them all again. Sixteen of them before (upper rows) and with the refiner and the
-scenes of today (lower rows), same sentences, seed 0:
+`python docs/make_gallery.py` paints them all again. Sixteen of them by the painter without a memory (upper rows) and by
+the one of today (lower rows), same sentences, seed 0:
 
 ![Before and now](gallery/before-after.jpg)
 

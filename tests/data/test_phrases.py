@@ -14,6 +14,7 @@ from lienzo.data.phrases import (
     STYLED,
     STYLES,
     TEMPLATES,
+    bare,
     coloured,
     find_colour,
     find_style,
@@ -182,6 +183,7 @@ def test_things_are_names_without_styles() -> None:
         ("a black and white cat", "a black and white cat", None),
         ("an orange", "an orange", None),
         ("blue", "blue", None),
+        ("two red hearts", "two hearts", "red"),
         ("taza de café", "taza de café", None),
         ("a red-haired girl", "a red-haired girl", None),
         ("", "", None),
@@ -189,3 +191,10 @@ def test_things_are_names_without_styles() -> None:
 )
 def test_find_colour(text: str, rest: str, colour: str | None) -> None:
     assert find_colour(text) == (rest, colour)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"), [("a fox", "fox"), ("Un gato", "gato"), ("fox", "fox"), ("a", "a"), ("the ", "the "), ("", "")]
+)
+def test_bare(text: str, rest: str) -> None:
+    assert bare(text) == rest

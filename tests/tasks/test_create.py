@@ -104,7 +104,7 @@ def test_sizes(size: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"prompt": "a blue cat"}, {"negative": "red"}, {"guidance": 5.0}, {"steps": 4}, {"style": "line icon"},
+    [{"prompt": "a blue cat"}, {"negative": "red"}, {"guidance": 5.0}, {"steps": 4}, {"style": "flat"},
      {"refine": False}, {"upscaler": "none"}, {"clip_guidance": 0.5}, {"sampler": "heun"}],
 )  # fmt: skip
 def test_every_option_changes_the_picture(options: dict[str, Any]) -> None:

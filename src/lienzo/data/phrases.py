@@ -161,13 +161,21 @@ def find_colour(text: str) -> tuple[str, str | None]:
         return text, None
     i, colour = found[0]
     rest = words[:i] + words[i + 1 :]
-    first = i == 0 or (i == 1 and words[0] in (*_ARTICLES, "один", "одна"))
+    first = i == 0 or (i == 1 and words[0] in _COUNTS)
     last = i == len(words) - 1 and len(rest) <= 3 and words[i] in _SPANISH_COLOURS and words[i - 1] != "de"
     if not (first or last) or all(word in _ARTICLES for word in rest):
         return text, None
     return " ".join(rest), colour
 
 
+def bare(text: str) -> str:
+    """ "a fox" without its article: "fox"."""
+    first, _, rest = text.strip().partition(" ")
+    return rest.strip() if first.lower() in _ALONE and rest.strip() else text
+
+
+_ALONE = ("a", "an", "the", "one", "un", "una", "el", "la", "один", "одна", "одно")
+_COUNTS = (*_ALONE, "two", "three", "dos", "tres", "два", "две", "три")
 _COLOUR_OF = {word: colour for colour, forms in COLOURS.items() for words in forms.values() for word in words}
 _SPANISH_COLOURS = {word for forms in COLOURS.values() for word in forms["es"]}
 

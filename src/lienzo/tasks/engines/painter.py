@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.core.seeds import derived_seed
-from lienzo.data.phrases import find_colour
+from lienzo.data.phrases import bare, find_colour
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
 from lienzo.diffusion.drawing import FIRST_TIME, STEPS
@@ -30,7 +30,8 @@ from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
 DEFAULT_STYLE = "flat"
-ANY_STYLE = 0.05  # likeness that counts for nothing when a style is left to the seed
+ANY_STYLE = 0.02  # likeness that counts for nothing when a style is left to the seed
+UNEVEN = {"clip art": 0.04}  # likeness by which a style must be ahead to be taken unasked: its drawings are uneven
 WHOLE_NAME = 0.93  # likeness to a remembered name from which on a colour belongs to the name
 SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
 COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
@@ -122,6 +123,7 @@ class PainterEngine:
             raise BadInput(f"The painter has no style '{name}'; it has {', '.join(self.styles)}.")
         if name is None and memory is not None:
             suits = sum(memory.suits(self._told(wish)[0], len(self.styles)) for wish in wishes)
+            suits = suits - torch.tensor([UNEVEN.get(style, 0.0) for style in self.styles], device=self.device)
             luck = self._dice(wishes[0], count, "style", lambda dice: torch.rand(len(self.styles), generator=dice))
             return (suits + ANY_STYLE * luck).argmax(1)
         default = self.styles[0] if len(self.styles) == 1 else DEFAULT_STYLE
@@ -212,12 +214,15 @@ class PainterEngine:
         return vector, named[0] if named else len(self.model.colours)
 
     def _colourless(self, text: str) -> tuple[str, str | None]:
-        """`find_colour`, but names that the painter remembers, such as "red heart", stay whole."""
-        rest, colour = find_colour(text) if self.model.colours else (text, None)
+        """What a painter with a memory looks for, and its colour: the text without article and colour; but names that
+        it remembers, such as "red heart", stay whole."""
         memory = self.model.memory
-        if colour is None or (memory is not None and float(memory.likeness(self.read([text])).max()) > WHOLE_NAME):
+        if memory is None:
             return text, None
-        return rest, colour
+        rest, colour = find_colour(text)
+        if colour is None or float(memory.likeness(self.read([bare(text)])).max()) > WHOLE_NAME:
+            return bare(text), None
+        return bare(rest), colour
 
     def _vector(self, wish: Wish) -> Tensor:
         """Unit vector (1, D) of all that is wanted, in its own words."""

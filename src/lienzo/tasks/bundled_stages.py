@@ -389,7 +389,8 @@ STAGES: dict[str, Stage] = {
         title="Painter: sentence to drawing, 64 px",
         description="An MLP that diffuses a linear code of whole pictures by flow matching, conditioned on a sentence, "
         "a style, a colour and the codes of three of 8,975 training pictures that the sentence retrieves "
-        "(retrieval-augmented diffusion). Its memory of those pictures is part of the file.",
+        "(retrieval-augmented diffusion). Its memory of those pictures is part of the file; they stay under their own "
+        "licences, which are named below.",
         limits="Draws single things on white. What it remembers in the style that is asked for it draws again in "
         "another pose; in a style in which it does not remember the thing it draws less sharply; things without a "
         "name in its memory come out as a mixture of the nearest ones. It is no source of new designs.",

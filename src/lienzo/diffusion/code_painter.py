@@ -166,8 +166,7 @@ def widen(model: CodePainter, added: int, styles: Sequence[str] = (), like: Tens
     Returns:
         A painter with parameters of its own.
     """
-    config = {**model.config, "length": model.config["length"] + added}
-    config["styles"] = [*model.config["styles"], *styles]
+    config = wider_config(model.config, added, styles)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     state["enter.weight"] = F.pad(state["enter.weight"], (0, added))
     state["leave.weight"] = F.pad(state["leave.weight"], (0, 0, 0, added))
@@ -176,10 +175,17 @@ def widen(model: CodePainter, added: int, styles: Sequence[str] = (), like: Tens
     first = like if like is not None else known.mean(0) if len(known) else none[0]
     state["style.weight"] = torch.cat([known, first.expand(len(styles), -1), none])
     if model.memory is not None:
-        config["memory"] = {**model.memory.config, "length": config["length"]}
         _widen_memory(state, added, model.memory.slots, len(styles))
     wider = CodePainter(**config)
     wider.load_state_dict(state)
+    return wider
+
+
+def wider_config(config: Mapping[str, Any], added: int, styles: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments of the painter that `widen` makes."""
+    wider = {**config, "length": config["length"] + added, "styles": [*config["styles"], *styles]}
+    if config.get("memory") is not None:
+        wider["memory"] = {**config["memory"], "length": wider["length"]}
     return wider
 
 

@@ -17,7 +17,7 @@ from lienzo.core.events import Event, Metric, Note
 from lienzo.core.text import printable
 from lienzo.data.phrases import things
 from lienzo.data.sets import DataSet
-from lienzo.diffusion.code_painter import CodePainter, widen
+from lienzo.diffusion.code_painter import CodePainter, widen, wider_config
 from lienzo.diffusion.code_painter_recipe import CodedPictures
 from lienzo.diffusion.drawing import draw_codes
 from lienzo.diffusion.linear_code import LinearCode, extend_linear_code, fit_linear_code
@@ -138,7 +138,7 @@ def tuned(options: TrainPainter, base: Base, train: DataSet, held: DataSet) -> M
         beside.append(Beside(options.prior, prior, base.painter))
     own, unseen = sets.coded(views, code, read), sets.coded(withheld, code, read)
     recipe = OwnPainterRecipe(
-        own, {**base.painter.config, "length": code.config["length"], "styles": [*known, *new]}, unseen, code,
+        own, wider_config(base.painter.config, code.config["length"] - base.code.config["length"], new), unseen, code,
         batch_size=options.batch, seed=options.seed, beside=beside,
         shown=shown([(views.array, own), (withheld.array, unseen)]),
         known=[*some([c[0] for c in captions if c], KNOWN // 2), *some(base.known, KNOWN // 2)],

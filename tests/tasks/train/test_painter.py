@@ -156,6 +156,8 @@ def test_adapters_leave_a_plain_model_and_a_file_of_their_own(paintings: Path, t
     for name, value in model.painter.state_dict().items():
         if name.startswith("memory."):
             value = value[..., : base[name].shape[-1]]  # the code has grown; of its new numbers nothing is remembered
+        if name == "reminder.gate.bias":
+            value = value.unflatten(0, (3, -1))[:, : len(base[name]) // 3].flatten()
         same = value.shape == base[name].shape and torch.allclose(value, base[name], atol=1e-3)
         learns = (name.endswith("weight") and value.ndim == 2) or name.startswith(("enter", "leave", "style"))
         assert same or learns, name

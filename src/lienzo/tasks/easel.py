@@ -228,6 +228,12 @@ class Easel(Bench):
         picture = self.sheet.cut(self.engine.latents.decode(denoised[:1]))
         return to_bytes(picture[0])
 
+    def recipe(self, seed: int) -> dict[str, Any]:
+        """Also says which pictures of its memory a painter painted from."""
+        recall = getattr(self.engine, "remembered", None)
+        found = recall(replace(self.wish, seeds=(seed,))) if recall else []
+        return super().recipe(seed) | ({"remembered": found} if found else {})
+
     def settings(self) -> dict[str, Any]:
         used = {"steps": self.steps, "sampler": self.sampler, "model": _named(self.path), "guidance": self.guidance}
         if hasattr(self.engine, "sheet"):

@@ -94,7 +94,9 @@ class Walker:
     @cached_property
     def made(self) -> dict[str, Any]:
         """The recipe of the first place; large files are read once for their digests, not for every frame."""
-        return self.easel.recipe(self.places[0][1])
+        made = self.easel.recipe(self.places[0][1])
+        made.pop("remembered", None)  # of the first place alone
+        return made
 
     def plan(self) -> dict[str, Any]:
         """What decides the frames, as JSON has it."""

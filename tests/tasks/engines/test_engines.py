@@ -142,6 +142,15 @@ def test_seeds_bring_other_pictures_to_mind() -> None:
     assert torch.allclose(both, torch.cat([out(1), out(2)]), atol=1e-5)
 
 
+def test_it_says_what_it_painted_from() -> None:
+    told = painter().remembered(Wish((("fox", 1.0),), "flat", seeds=(1,)))
+    assert len(told) == 3
+    assert all(name.rpartition(", ")[2] in STYLES for name in told)
+    bare = engine_for(tiny_painter(remembers=False), Create.make(prompt="x"), CPU)
+    assert isinstance(bare, PainterEngine)
+    assert bare.remembered(Wish((("fox", 1.0),), seeds=(1,))) == []
+
+
 def test_each_seed_has_its_pose() -> None:
     engine = painter(refine=False)
     codes = torch.randn(1, *engine.latents.shape)

@@ -65,6 +65,14 @@ def test_all_things_of_a_picture_are_in_one_style() -> None:
     assert found[0] == found[1]
 
 
+def test_the_recipe_says_what_the_things_are_painted_from() -> None:
+    given = Create.make(prompt="a fox left of a car", size=16, steps=1, upscaler="none", seed=4, style="flat")
+    (picture,) = (event for event in run(given) if isinstance(event, Picture))
+    assert picture.recipe is not None
+    alone = [painter().remembered(Wish(((thing, 1.0),), "flat", seeds=(4,))) for thing in ("a fox", "a car")]
+    assert picture.recipe["remembered"] == alone[0] + alone[1]
+
+
 def test_things_stand_in_their_places() -> None:
     text = "a fox above a car"
     engine, wish = scene(text), Wish(((text, 1.0),), style="flat")

@@ -83,6 +83,7 @@ class Engine(Protocol):
     One that reads prompts in a notation of its own has `read_wish(options) -> Wish`; one whose pictures need not be
     square has `sheet: Sheet`; one with a scale of guidance of its own has `guidance: float`; one that looks at what it
     inpaints has `inpaints = True` and `show(picture, mask)`. With `walks = True` it knows wishes on the way to others.
+    One that paints from a memory of pictures has `remembered(wish) -> list[str]`, which the recipe tells.
     """
 
     size: int

@@ -188,6 +188,20 @@ class PainterEngine:
             cond["recalled"] = self._recalled(wish, manners, self.model.memory)
         return cond
 
+    def remembered(self, wish: Wish) -> list[str]:
+        """The pictures that the first picture of a wish is painted from, by name and style, the likest first."""
+        return self.remembered_in(wish, self.manners([wish], 1))
+
+    def remembered_in(self, wish: Wish, manners: Tensor) -> list[str]:
+        """The same for a certain style (1,); nothing for a painter without a memory."""
+        memory = self.model.memory
+        if memory is None:
+            return []
+        recalled = self._recalled(wish, manners, memory)
+        names = memory.name[recalled.rows[0]].tolist()
+        styles = recalled.style[0].tolist()
+        return [f"{memory.names[name]}, {self.styles[style]}" for name, style in zip(names, styles, strict=True)]
+
     def _recalled(self, wish: Wish, manners: Tensor, memory: PictureMemory) -> Recalled:
         """What comes to mind; on the way to another wish, what comes between."""
         if wish.toward is not None:

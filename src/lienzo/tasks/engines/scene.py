@@ -50,6 +50,12 @@ class SceneEngine:
 
         return denoised
 
+    def remembered(self, wish: Wish) -> list[str]:
+        """What the things of a picture are painted from."""
+        wishes = self._wishes(wish)
+        manners = self.painter.manners(wishes, 1)
+        return [name for own in wishes for name in self.painter.remembered_in(own, manners)]
+
     def _wishes(self, wish: Wish) -> list[Wish]:
         return [replace(wish, subjects=((thing, 1.0),)) for thing in self.scene.things]
 

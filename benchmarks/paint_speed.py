@@ -206,7 +206,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--by", default="wall", choices=("wall", "processor"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--out", type=Path, default=OUT)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.out.suffix != ".png":
+        parser.error("--out is the sheet of pictures; its name ends in .png")
+    return given
 
 
 def open_all(models: Path | None) -> tuple[VQModel, Perceptor, Perceptor]:

@@ -138,10 +138,14 @@ class PainterEngine:
 
     def denoiser(self, wish: Wish, count: int, guidance: float) -> Model:
         manners = self.manners([wish], count)
-        there = self._manners_there(wish, manners)
-        if there is None or wish.toward is None:
+        if wish.toward is None:
             return self.in_manners(wish, manners, guidance)
-        first, last = (self.in_manners(wish, styles, guidance) for styles in (manners, there))
+        here, there = self._told(replace(wish, toward=None))[1], self._told(_other(wish))[1]
+        styles = self._manners_there(wish, manners)
+        if styles is None and here == there:
+            return self.in_manners(wish, manners, guidance)
+        first = self.in_manners(wish, manners, guidance, here)
+        last = self.in_manners(wish, manners if styles is None else styles, guidance, there)
         share = wish.toward[1]
         return lambda x, sigma: torch.lerp(first(x, sigma), last(x, sigma), share)
 
@@ -152,11 +156,13 @@ class PainterEngine:
         there = self.manners([_other(wish)], len(manners))
         return None if torch.equal(there, manners) else there
 
-    def in_manners(self, wish: Wish, manners: Tensor, guidance: float) -> Model:
-        """The denoiser of pictures that are drawn in certain styles (B,)."""
+    def in_manners(self, wish: Wish, manners: Tensor, guidance: float, colour: int | None = None) -> Model:
+        """The denoiser of pictures that are drawn in certain styles (B,), and in another colour than the wish's."""
         everywhere = torch.ones(len(manners), dtype=torch.bool, device=self.device)
         away = unwanted(wish)
         cond = {**self._cond(wish, manners), "keep": everywhere}
+        if colour is not None and "colour" in cond:
+            cond["colour"] = torch.full_like(manners, colour)
         uncond = {**cond, "keep": ~everywhere} if away is None else {**self._cond(away, manners), "keep": everywhere}
         network, memory = self._vivid(FlowDenoiser(self.model, prediction="x0"), cond), self.model.memory
         detailed = classifier_free(network, cond, uncond, guidance, joined=memory is None)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 IMPORTED = [
@@ -35,6 +37,16 @@ def _work(call: Callable[..., object], given: tuple[Any, ...], folder: str, envi
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children ignore it
     call(*given)
+
+
+def kill_once_there(process: BaseProcess, path: Path, seconds: float = 120) -> None:
+    """SIGKILL as soon as a file is there, while the process still works."""
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        assert process.is_alive()
+        time.sleep(0.002)
+    process.kill()
+    assert status(process) == -signal.SIGKILL
 
 
 def status(process: BaseProcess, seconds: float = 240) -> int | None:

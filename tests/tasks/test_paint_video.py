@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from forked import start, status
+from forked import kill_once_there, start, status
 from PIL import Image
 
 from lienzo.cli.main import main
@@ -133,12 +131,7 @@ def test_a_killed_video_is_the_same_as_one_that_was_not() -> None:
         "--judge", "none", "--quiet", "--out",
     ]  # fmt: skip
     process = start(main, [*command, "killed.gif"])
-    deadline = time.monotonic() + 120
-    while not Path("killed.frames/00002.png").exists() and time.monotonic() < deadline:
-        assert process.is_alive()
-        time.sleep(0.002)
-    process.kill()
-    assert status(process) == -signal.SIGKILL
+    kill_once_there(process, Path("killed.frames/00002.png"))
     left = len(frames("killed.frames"))
     assert 3 <= left < 12
     assert not Path("killed.gif").exists()

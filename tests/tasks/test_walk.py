@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from forked import start, status
+from forked import kill_once_there, start, status
 from PIL import Image
 
 from lienzo.cli.main import main
@@ -203,12 +201,7 @@ def test_a_killed_walk_is_the_same_as_one_that_was_not() -> None:
         "--quiet", "--out",
     ]  # fmt: skip
     process = start(main, [*command, "killed.gif"])
-    deadline = time.monotonic() + 120
-    while not Path("killed.frames/00002.png").exists() and time.monotonic() < deadline:
-        assert process.is_alive()
-        time.sleep(0.002)
-    process.kill()
-    assert status(process) == -signal.SIGKILL
+    kill_once_there(process, Path("killed.frames/00002.png"))
     files = sorted(Path("killed.frames").glob("0*.png"))
     assert 3 <= len(files) < 24
     assert not Path("killed.gif").exists()

@@ -94,9 +94,13 @@ class CodePainterRecipe(Recipe):
     def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         t = batch["t"][:, None]
         noisy = (1 - t) * batch["clean"] + t * batch["noise"]
-        guess = model(noisy, batch["t"], text=batch["text"], style=batch["style"], keep=batch.get("keep"))
+        guess = model(noisy, batch["t"], **self._told(batch))
         error = ((guess - batch.get("target", batch["clean"])) ** 2).mean(1) / batch["t"].clamp_min(0.1) ** 2
         return {"velocity": error.mean()}
+
+    def _told(self, batch: Batch) -> dict[str, Any]:
+        """What the network is told beside the noisy codes."""
+        return {name: batch[name] for name in ("text", "style", "keep")}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The training loss on withheld pictures."""

@@ -97,13 +97,9 @@ class RememberingRecipe(CodePainterRecipe):
         batch["clean"] = self.known.posed[pose, rows].float()
         return batch | _flat(recalled, codes) | {"colour": colour}
 
-    def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        t, clean = batch["t"], batch["clean"]
-        noisy = (1 - t[:, None]) * clean + t[:, None] * batch["noise"]
+    def _told(self, batch: Batch) -> dict[str, Any]:
         recalled = Recalled(*(batch[name] for name in ("rows", "remembered", "manner", "likeness")))
-        told = {name: batch[name] for name in ("text", "style", "keep", "colour")}
-        guess = model(noisy, t, **told, recalled=recalled)
-        return {"velocity": (((guess - clean) ** 2).mean(1) / t.clamp_min(0.1) ** 2).mean()}
+        return super()._told(batch) | {"colour": batch["colour"], "recalled": recalled}
 
     def _held_batch(self) -> Batch:
         batch = super()._held_batch()

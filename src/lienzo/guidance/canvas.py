@@ -107,6 +107,13 @@ def learning_rate(canvas: Canvas) -> float:
     return float(getattr(canvas, "lr", 0.05))
 
 
+def project(canvas: Canvas) -> None:
+    """Put a canvas's parameters back where they belong, where it has a `project` for that."""
+    own = getattr(canvas, "project", None)
+    if own is not None:
+        own()
+
+
 def settings_of(name: str) -> dict[str, int | float]:
     """The settings of a canvas of `CANVASES` with their defaults."""
     own = inspect.signature(CANVASES.load(name)).parameters.values()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from lienzo.guidance.canvas import Canvas, learning_rate
+from lienzo.guidance.canvas import Canvas, learning_rate, project
 from lienzo.guidance.ops import resample
 
 SMALLEST = 64  # pixels of the shorter side from which a picture shows what it should become
@@ -63,9 +63,7 @@ class GrowingCanvas:
 
     def project(self) -> None:
         """The canvas's own projection, where it has one."""
-        project = getattr(self.canvas, "project", None)
-        if project is not None:
-            project()
+        project(self.canvas)
 
 
 def halvings(height: int, width: int, multiple: int = 1) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from lienzo.core.events import Event, Metric, Note, Preview, Progress
-from lienzo.guidance.canvas import Canvas
+from lienzo.guidance.canvas import Canvas, project
 from lienzo.guidance.guide import Guide, View
 from lienzo.guidance.optimisers import make_optimiser
 
@@ -116,9 +116,7 @@ def _step(canvas: Canvas, guide: Guide, optimiser: torch.optim.Optimizer, progre
     for parameter, grad in zip(parameters, grads):
         parameter.grad = guide.finite(grad)
     optimiser.step()
-    project = getattr(canvas, "project", None)
-    if project is not None:
-        project()
+    project(canvas)
     return pull.losses
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
-from lienzo.guidance.canvas import Canvas, learning_rate
+from lienzo.guidance.canvas import Canvas, learning_rate, project
 from lienzo.guidance.cutouts import Cutter
 from lienzo.guidance.draws import Generators
 
@@ -35,9 +35,7 @@ class MaskedCanvas:
 
     def project(self) -> None:
         """The canvas's own projection, where it has one."""
-        project = getattr(self.canvas, "project", None)
-        if project is not None:
-            project()
+        project(self.canvas)
 
 
 class SpotCutter:

@@ -392,8 +392,9 @@ STAGES: dict[str, Stage] = {
         "(retrieval-augmented diffusion). Its memory of those pictures is part of the file; they stay under their own "
         "licences, which are named below.",
         limits="Draws single things on white. What it remembers in the style that is asked for it draws again in "
-        "another pose; in a style in which it does not remember the thing it draws less sharply; things without a "
-        "name in its memory come out as a mixture of the nearest ones. It is no source of new designs.",
+        "another pose; in a style in which it does not remember the thing the shape is that of another style, and only "
+        "details follow; things without a name in its memory come out as the nearest one, or as a mixture. It is no "
+        "source of new designs.",
     ),
     "refiner": Stage(
         refiner,

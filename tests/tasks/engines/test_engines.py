@@ -162,6 +162,8 @@ def test_each_seed_has_its_pose() -> None:
     assert torch.equal(out(seeds=(1,), upright=True), straight)
     assert torch.equal(out(seeds=(1,)), out(seeds=(1,)))
     assert not torch.allclose(out(seeds=(1,)), out(seeds=(2,)), atol=0.1)
+    engine.on_white = False
+    assert torch.equal(out(seeds=(1,)), straight), "a painting fills its sheet"
     bare = engine_for(tiny_painter(remembers=False), Create.make(prompt="x", refine=False), CPU)
     plain = bare.latents.finish(codes, Wish((("fox", 1.0),), seeds=(1,)))
     assert torch.equal(plain, bare.latents.decode(codes).clamp(-1, 1)), "without a memory seeds differ by themselves"
@@ -183,6 +185,11 @@ def test_shapes_are_drawn_as_they_are_remembered(monkeypatch: pytest.MonkeyPatch
             model(torch.zeros(1, *engine.latents.shape), torch.tensor([sigma]))
         (shape, remembered), (detail, _) = told[-2:]
         assert (shape, detail) == (remembered, asked)
+    assert engine.model.memory is not None
+    engine.model.memory.style[engine.model.memory.style == 2] = 0
+    model = engine.denoiser(Wish((("a house of clay", 1.0),), STYLES[2], seeds=(1,)), 1, 1.0)
+    model(torch.zeros(1, *engine.latents.shape), torch.tensor([3.0]))
+    assert told[-1][0] == 2, "a style of which nothing is remembered is drawn from the first"
     assert len({remembered for _, remembered in told}) < len(STYLES), "in some style the thing is not remembered"
 
 

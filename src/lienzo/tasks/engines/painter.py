@@ -80,10 +80,11 @@ class PainterEngine:
     def finished(self, codes: Tensor, wish: Wish, manners: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] of codes, refined in the styles that they were drawn in, (B,).
 
-        A painter with a memory draws what it knows always in the same place; so each seed gives it a pose.
+        A painter of single things with a memory draws what it knows always in the same place; so each seed gives it a
+        pose.
         """
         picture = self._clean(self.latents.decode(codes).clamp(-1, 1), wish, manners)
-        if self.model.memory is None or wish.upright:
+        if self.model.memory is None or not self.on_white or wish.upright:
             return picture
         poses = self._dice(wish, len(codes), "pose", lambda dice: random_poses(1, dice, largest=LARGEST)[0])
         return moved(picture, poses).clamp(-1, 1)
@@ -168,7 +169,9 @@ class PainterEngine:
         detailed = classifier_free(network, cond, uncond, guidance, joined=memory is None)
         if memory is None:
             return detailed
-        known = cond["recalled"].style[:, 0]  # a thing is drawn best in a style in which it is remembered
+        # A thing is drawn best in a style in which it is remembered; a style learned since then has no such pictures.
+        old = torch.isin(manners, memory.style.long())
+        known = torch.where(old, cond["recalled"].style[:, 0], manners)
         shaped = classifier_free(network, cond | {"style": known}, uncond | {"style": known}, guidance)
         return lambda x, sigma: (shaped if float(sigma.max()) > SHAPED else detailed)(x, sigma)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -37,6 +37,15 @@ class Paint(Options):
 class Files(Options):
     files: tuple[Path, ...] = Field((), json_schema_extra={"positional": True})
     """Files."""
+
+
+class Texts(Options):
+    texts: tuple[Annotated[str, Field(min_length=1, max_length=5)], ...] = Field(
+        (), json_schema_extra={"positional": True}
+    )
+    """Short texts."""
+    more: tuple[Annotated[str, Field(min_length=1, max_length=5)], ...] = ()
+    """More of them."""
 
 
 def parsed(options: type[Options], *arguments: str) -> tuple[Any, dict[str, Any]]:
@@ -93,6 +102,20 @@ def test_what_does_not_fit_is_bad_input(arguments: list[str]) -> None:
         parsed(Paint, *arguments)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith((".", "?"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a", ""], "Option 'texts.1' was '': string should have at least 1 character."),
+        (["a", "--more", "b", "too long"], "Option 'more.1' was 'too long': string should have at most 5 characters."),
+    ],
+)
+def test_bounds_of_one_among_several_are_told_in_a_sentence(arguments: list[str], sentence: str) -> None:
+    assert parsed(Texts, "a", "b", "--more", "c")[0] == Texts(texts=("a", "b"), more=("c",))
+    with pytest.raises(BadInput) as caught:
+        parsed(Texts, *arguments)
+    assert str(caught.value) == sentence
 
 
 def test_help_says_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:

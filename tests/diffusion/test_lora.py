@@ -173,7 +173,7 @@ NAME = KOHYA[LINEAR]
         ({f"{NAME}.alpha": torch.zeros(2)}, "no single number"),
         ({f"{NAME}.lora_down.weight": torch.zeros(2, 24)}, r"\(32, 24\), and that of this model is \(32, 16\)"),
         ({"lora_unet_x.lora_down.weight": torch.zeros(2, 2), "lora_unet_x.lora_up.weight": torch.zeros(2, 2)},
-         r"1 layers that the U-Net of this model lacks \('x'\)"),
+         r"1 layer that the U-Net of this model lacks \('x'\)"),
     ],
 )  # fmt: skip
 def test_faults_leave_the_networks_alone(change: dict[str, Tensor], sentence: str) -> None:

@@ -147,7 +147,7 @@ NAN = "model.diffusion_model.time_embed.0.bias"
         (lambda s: without(s, "first_stage_model.decoder.norm_out.bias"), "'decoder.norm_out.bias' is missing"),
         (lambda s: without(s, "cond_stage_model.transformer.text_model.final_layer_norm.bias"), "lack ln_final.bias"),
         (lambda s: s | {"model.diffusion_model.extra.weight": torch.zeros(1)}, "'extra.weight' is unexpected"),
-        (lambda s: bad(s, NAN), "'time_embed.0.bias' hold numbers that are not finite"),
+        (lambda s: bad(s, NAN), "'time_embed.0.bias' holds numbers that are not finite"),
         (lambda s: s | {"betas": torch.ones(1000)}, "noise schedule 'betas'"),
         (lambda s: {"layers.0.weight": torch.zeros(2, 2)}, "no checkpoint of Stable Diffusion"),
     ],

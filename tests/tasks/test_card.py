@@ -20,7 +20,6 @@ from lienzo.tasks.card import MakeCard, command_of, run
 from lienzo.tasks.card_file import read_card_file
 from lienzo.tasks.card_models import card_prompts, look_at
 from lienzo.tasks.card_speed import Timing
-from lienzo.tasks.create import Create
 
 N = 16
 QUICK = {"n": N, "steps": 2, "timings": 2, "batch": 4}
@@ -169,15 +168,12 @@ def test_two_cards_of_unequal_protocols_are_refused(measured, tmp_path: Path):
 class ClassArtist:
     """A model that knows two words and nothing else."""
 
-    options = Create.make(prompt="anything")
+    conditional = True
 
-    class engine:
-        conditional = True
-
-        @staticmethod
-        def denoiser(wish, count: int, guidance: float) -> None:
-            if wish.text not in ("red", "blue"):
-                raise BadInput(f"knows no '{wish.text}'")
+    @staticmethod
+    def check(prompt: str) -> None:
+        if prompt not in ("red", "blue"):
+            raise BadInput(f"knows no '{prompt}'")
 
 
 def test_a_model_of_classes_draws_the_classes_of_the_captioned_pictures():

@@ -451,6 +451,7 @@ def test_killed_while_painting_leaves_whole_pictures_only(tiny_home: Path) -> No
         ({"out": Path("absent/fox.png")}, "The folder 'absent' does not exist"),
         ({"out": Path("folder.png")}, "not a plain file"),
         ({"mask": Path("whole.png")}, "give --init too"),
+        ({"strength": 0.5}, "--strength says how much of --init is painted anew; give --init too."),
         ({"init": Path("absent.png")}, "The picture 'absent.png' does not exist."),
         ({"init": Path("text.png")}, "is not a picture that Lienzo knows"),
         ({"init": Path("cut.png")}, "The picture 'cut.png' is"),

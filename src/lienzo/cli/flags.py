@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError, UnusedCliTokensError
 from pydantic.fields import FieldInfo
@@ -69,11 +69,20 @@ def _parameters(options: type[Options]) -> Iterator[inspect.Parameter]:
             group=_group(options, name),
         )
         if many:
-            element = field.annotation.__args__[0]  # type: ignore[union-attr]
+            element = _unbounded(field.annotation.__args__[0])  # type: ignore[union-attr]
             yield inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL, annotation=Annotated[element, parameter])
             continue
-        optional = field.annotation | None  # type: ignore[operator]
+        optional = _unbounded(field.annotation) | None
         yield inspect.Parameter(name, kind, default=None, annotation=Annotated[optional, parameter])
+
+
+def _unbounded(annotation: Any) -> Any:
+    """A type without the bounds of its elements: the options check them too, and say so in a sentence."""
+    if get_origin(annotation) is Annotated:
+        return _unbounded(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return tuple[tuple(map(_unbounded, get_args(annotation)))]  # type: ignore[misc]
+    return annotation
 
 
 def _flag(name: str, annotation: Any, default: Any, text: str, group: str) -> inspect.Parameter:

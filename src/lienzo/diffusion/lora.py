@@ -195,9 +195,9 @@ def _plan(
     unknown = [layer for layer in changes if layer not in places]
     if unknown:
         named = ", ".join(f"'{printable(layer, 80)}'" for layer in unknown[:3])
+        count = "1 layer" if len(unknown) == 1 else f"{len(unknown)} layers"
         raise BadWeights(
-            f"The LoRA changes {len(unknown)} layers that the {what} of this model lacks ({named}); "
-            "it was made for another model."
+            f"The LoRA changes {count} that the {what} of this model lacks ({named}); it was made for another model."
         )
     state = network.state_dict()
     planned = []

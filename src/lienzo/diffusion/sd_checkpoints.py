@@ -188,4 +188,5 @@ def _check_finite(part: Mapping[str, Tensor], name: str) -> None:
     if bad:
         named = ", ".join(f"'{printable(key, 80)}'" for key in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise BadWeights(f"The {name} of the checkpoint is damaged: {named}{more} hold numbers that are not finite.")
+        hold = "holds" if len(bad) == 1 else "hold"
+        raise BadWeights(f"The {name} of the checkpoint is damaged: {named}{more} {hold} numbers that are not finite.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lienzo import __version__
 from lienzo.core.errors import BadInput
@@ -59,6 +59,8 @@ class Bench(ABC):
         previews: steps between previews, 0 for none.
         models: files of the models by their part in the work.
         notes: what the person should know before it begins.
+        conditional: whether it reads prompts.
+        network: the network that generates, without those that read words or decode.
     """
 
     size: int
@@ -66,11 +68,13 @@ class Bench(ABC):
     sampler: str
     guidance: float | None
     previews: int
+    conditional: bool
+    network: nn.Module
 
     def __init__(self, options: Create, wish: Wish, device: torch.device):
         self.options, self.wish, self.device = options, wish, device
         self.notes: list[str] = []
-        self.judges: Judges = open_perceptors(options.clip, device)
+        self.judges = open_perceptors(options.clip, device) if options.clip else Judges([], device)
         self.upscaler: Upscaler | None = open_upscaler(options.upscaler, device)
         if self.upscaler is not None and self.upscaler.scale < 2:
             raise BadInput(f"'{self.upscaler.path.stem}' mends pictures and does not enlarge; see lienzo upscale.")
@@ -79,12 +83,24 @@ class Bench(ABC):
             self.models["upscaler"] = self.upscaler.path
 
     @abstractmethod
-    def paint(self, seeds: list[int]) -> Generator[Stroke, None, Tensor]:
+    def read(self, prompt: str) -> Wish:
+        """A prompt as the generator reads it, with all else as in the options.
+
+        Raises:
+            BadInput: it cannot draw that.
+        """
+
+    @abstractmethod
+    def paint(self, seeds: list[int], wish: Wish) -> Generator[Stroke, None, Tensor]:
         """Paint a batch, one picture a seed; returns them as (B, 3, H, W) in [-1, 1]."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The options as they were used, where the generator chose their values; `model` among them, without a path."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """The generator's own files; those of what helps it are `models`."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -139,7 +155,7 @@ class Bench(ABC):
     def _watched(self, seeds: list[int], index: int, place: tuple[int, int, float]) -> Generator[Event, None, Tensor]:
         """The events of a batch at a place (its number, how many there are, when the first began); its pictures."""
         number, count, began = place
-        with closing(self.paint(seeds)) as painting:
+        with closing(self.paint(seeds, self.wish)) as painting:
             while True:
                 try:
                     stroke = next(painting)

@@ -14,10 +14,10 @@ from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.text import printable
 from lienzo.tasks.card_file import Facts, file_name
 from lienzo.tasks.drawing import Artist
-from lienzo.tasks.easel import read_wish
-from lienzo.tasks.sides import prompts_for
+from lienzo.tasks.sides import is_diffusers_folder, prompts_for
 from lienzo.weights.models import TrainingData, read_card
-from lienzo.weights.store import resolve, sha256
+from lienzo.weights.places import HUB
+from lienzo.weights.store import resolve
 
 if TYPE_CHECKING:
     from lienzo.data.native import NativePictures
@@ -30,9 +30,10 @@ class Candidate:
 
     Attributes:
         given: how it was named.
-        path: its file.
+        path: its file, or its folder where it is one of diffusers.
         label: its name on the card.
         network: class of its network.
+        sha256: what tells its files from all others.
         files: all files that drawing needs.
         settings: what decides its pictures besides prompts and seeds.
         prompts: one a picture; empty texts for a model that reads none.
@@ -43,14 +44,11 @@ class Candidate:
     path: Path
     label: str
     network: str
+    sha256: str
     files: tuple[Path, ...]
     settings: dict[str, str | int | float]
     prompts: list[str]
     prompt_kind: str
-
-    @property
-    def sha256(self) -> str:
-        return sha256(self.path)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -58,7 +56,9 @@ class Candidate:
 
 
 def model_path(given: str) -> Path:
-    """The file of a model by name, file or run folder."""
+    """The file of a model by name, file or run folder; a folder of diffusers is its own."""
+    if given.startswith(HUB) or is_diffusers_folder(Path(given).expanduser()):
+        return Path(given)
     inside = Path(given).expanduser() / "model.safetensors"
     return inside if inside.is_file() else resolve(given)
 
@@ -82,12 +82,12 @@ def look_at(given: str, options: MakeCard, real: NativePictures, device: torch.d
         label += f"-{options.steps}-steps"
     if options.sampler is not None:
         label += f"-{options.sampler}"
-    if options.guidance is not None and artist.engine.conditional:
+    if options.guidance is not None and artist.conditional:
         label += f"-guidance-{options.guidance:g}"
-    files = (path, *(resolve(name) for name in artist.engine.models))
+    files = tuple(artist.files)
     settings = {key: value for key, value in artist.protocol.items() if key not in ("model", "sha")}
     network = type(artist.network).__name__
-    return Candidate(given, path, file_name(label), network, files, settings, prompts, kind)
+    return Candidate(given, path, file_name(label), network, artist.bench.digest(), files, settings, prompts, kind)
 
 
 def card_prompts(artist: Artist, options: MakeCard, real: NativePictures) -> tuple[list[str], str]:
@@ -101,7 +101,7 @@ def card_prompts(artist: Artist, options: MakeCard, real: NativePictures) -> tup
     Raises:
         BadInput: the model can draw none of them.
     """
-    if not artist.engine.conditional:
+    if not artist.conditional:
         return [""] * options.n, "none"
     prompts = prompts_for(artist, options.prompts, real, options.n)
     kind = "file" if options.prompts else "captions" if real.captions else "classes"
@@ -119,12 +119,13 @@ def card_prompts(artist: Artist, options: MakeCard, real: NativePictures) -> tup
 def check_prompts(artist: Artist, prompts: Sequence[str]) -> None:
     """Pass where the model takes every prompt; BadInput in its own sentence else."""
     for prompt in dict.fromkeys(prompts):
-        wish = read_wish(artist.options.model_copy(update={"prompt": prompt}))
-        artist.engine.denoiser(wish, 1, artist.options.guidance)
+        artist.check(prompt)
 
 
 def facts_of(path: Path) -> Facts:
-    """What a model's file says of itself; of a foreign checkpoint, nothing."""
+    """What a model's file says of itself; of a foreign checkpoint or a folder, nothing."""
+    if not path.is_file():
+        return Facts()
     try:
         card = read_card(path)
     except BadWeights:

@@ -167,6 +167,8 @@ def check_pairs(options: Create) -> None:
     """Refuse an option that lacks the one it needs."""
     if options.mask and not options.init:
         raise BadInput("--mask says which part of --init is painted anew; give --init too.")
+    if options.strength is not None and not options.init:
+        raise BadInput("--strength says how much of --init is painted anew; give --init too.")
     if options.extend and not options.init:
         raise BadInput("--extend paints on beyond the edges of --init; give --init too.")
     if options.mode == "secondary" and not options.secondary:

@@ -30,7 +30,7 @@ from lienzo.tasks.create import Create, check_pairs
 from lienzo.tasks.devices import pick_device
 from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.base import Engine, Model, Wish
-from lienzo.tasks.engines.finding import digest_of, find_folder, is_checkpoint
+from lienzo.tasks.engines.finding import digest_of, files_of, find_folder, is_checkpoint
 from lienzo.tasks.engines.latent import LatentEngine, open_latent, parse_embedding, parse_lora
 from lienzo.tasks.engines.scene import SceneEngine, composed
 from lienzo.tasks.hub_generator import open_pipeline_bench
@@ -69,6 +69,7 @@ class Easel(Bench):
     def __init__(self, options: Create, engine: Engine, path: Path, device: torch.device):
         super().__init__(options, wish_for(engine, options), device)
         self.engine, self.path = engine, path
+        self.conditional, self.network = engine.conditional, engine.model
         self.sheet = sheet_of(engine, options)
         self.size = max(self.sheet.asked)
         own = getattr(engine, "guidance", options.guidance)
@@ -196,11 +197,14 @@ class Easel(Bench):
             return self.sigmas[0] * drawn
         return self.latent.expand_as(blank) + self.sigmas[self.first] * drawn
 
-    def paint(self, seeds: list[int]) -> Generator[Stroke, None, Tensor]:
-        return (yield from self.paint_with(seeds, self.wish, PictureNoise(seeds, self.device)))
+    def read(self, prompt: str) -> Wish:
+        return wish_for(self.engine, self.options.model_copy(update={"prompt": prompt}))
+
+    def paint(self, seeds: list[int], wish: Wish) -> Generator[Stroke, None, Tensor]:
+        return (yield from self.paint_with(seeds, wish, PictureNoise(seeds, self.device)))
 
     def paint_with(self, seeds: list[int], wish: Wish, noise: Noise) -> Generator[Stroke, None, Tensor]:
-        """As `paint`, for any wish and any source of noise."""
+        """As `paint`, with any source of noise."""
         wish = replace(wish, seeds=wish.seeds or tuple(seeds), upright=self.options.upright or self.init is not None)
         x = self.start(noise, len(seeds))
         for step in self.sampling(seeds, wish, noise, x):
@@ -219,7 +223,9 @@ class Easel(Bench):
         if self.first == self.steps:
             return iter(())
         model = self.model_for(seeds, wish)
-        options = {} if self.options.eta is None else {"eta": self.options.eta}
+        options: dict[str, Any] = {} if self.options.eta is None else {"eta": self.options.eta}
+        if self.sampler == "dpm_adaptive":  # under CLIP's guidance no step is short enough for its tolerance
+            options["tries"] = self.steps - self.first
         return sample(self.sampler, model, x, self.sigmas[self.first :], noise=noise, **options)
 
     @torch.no_grad()
@@ -241,6 +247,9 @@ class Easel(Bench):
             height, width = self.sides()
             used |= {"height": height - more["top"] - more["bottom"], "width": width - more["left"] - more["right"]}
         return used | ({"skip": self.skip} if self.init is not None else {})
+
+    def files(self) -> list[Path]:
+        return files_of(self.path)
 
     def digest(self) -> str:
         return digest_of(self.path)
@@ -296,13 +305,23 @@ def open_secondary(name: str | None, device: torch.device) -> Model | None:
 
 
 def open_easel(options: Create) -> Bench:
-    """Load what the options name: Stable Diffusion, a pipeline of diffusers, or a network with its engine.
+    """Load what the options name, and CLIPs that choose among its pictures.
 
     Raises:
         BadInput: an unknown model, style or sampler, or files that do not fit.
     """
+    if not options.clip:
+        raise BadInput("Name at least one CLIP with --clip.")
+    return open_bench(options, pick_device(options.device))
+
+
+def open_bench(options: Create, device: torch.device) -> Bench:
+    """Load what the options name: Stable Diffusion, a pipeline of diffusers, or a network with its engine.
+
+    Raises:
+        BadInput: as `open_easel`.
+    """
     check_pairs(options)
-    device = pick_device(options.device)
     folder = find_folder(options.model, options.native)
     if folder is not None:
         return Easel(options, open_latent(folder, options, device), folder, device)

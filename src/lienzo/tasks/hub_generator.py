@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from importlib.metadata import version
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lienzo.core.errors import BadInput, BadWeights
 from lienzo.core.handoff import reports
@@ -59,14 +60,14 @@ class PipelineBench(Bench):
     def __init__(self, options: Create, wish: Wish, source: Source, pipeline: Any, device: torch.device):
         super().__init__(options, wish, device)
         self.source, self.pipeline = source, pipeline
-        known = signature(type(pipeline).__call__).parameters
+        self.conditional, self.network = True, generating_network(pipeline)
+        self.known = known = signature(type(pipeline).__call__).parameters
         native = native_size(pipeline)
         self.size = options.size if "size" in options.model_fields_set else native
         self.side = _up_to_multiple(min(self.size, native), max(MULTIPLE, 2 * getattr(pipeline, "vae_scale_factor", 8)))
-        self.asked = arguments(known, options, wish, self.side)
-        self.given = set(known)
-        self.steps = self.asked.get("num_inference_steps")
-        self.guidance = self.asked.get("true_cfg_scale", self.asked.get("guidance_scale"))
+        asked = arguments(known, options, wish, self.side)
+        self.steps = asked.get("num_inference_steps")
+        self.guidance = asked.get("true_cfg_scale", asked.get("guidance_scale"))
         self.sampler = type(pipeline.scheduler).__name__
         self.previews = PREVIEWS if options.previews is None else options.previews
         self._broken = BadWeights(f"'{printable(source.name, 100)}' paints no numbers; its weights are broken.")
@@ -78,9 +79,13 @@ class PipelineBench(Bench):
             self.notes.append("This pipeline's safety checker is not used; look at the pictures before you share them.")
         self.notes += too_long(pipeline, wish.text)
 
-    def paint(self, seeds: list[int]) -> Generator[Stroke, None, Tensor]:
-        given = {**self.asked, "generator": [torch.Generator().manual_seed(seed) for seed in seeds]}
-        if "num_images_per_prompt" in self.given:
+    def read(self, prompt: str) -> Wish:
+        return words(self.options.model_copy(update={"prompt": prompt}))
+
+    def paint(self, seeds: list[int], wish: Wish) -> Generator[Stroke, None, Tensor]:
+        given = arguments(self.known, self.options, wish, self.side)
+        given["generator"] = [torch.Generator().manual_seed(seed) for seed in seeds]
+        if "num_images_per_prompt" in self.known:
             given["num_images_per_prompt"] = len(seeds)
         else:
             given |= {name: [given[name]] * len(seeds) for name in ("prompt", "negative_prompt") if name in given}
@@ -105,9 +110,9 @@ class PipelineBench(Bench):
         def step(index: int, timestep: Any, latents: Tensor) -> None:
             report((index, latents))
 
-        if "callback_on_step_end" in self.given:
+        if "callback_on_step_end" in self.known:
             given["callback_on_step_end"] = step_end
-        elif "callback" in self.given:
+        elif "callback" in self.known:
             given["callback"] = step
         with hushed(), words_for(self.source):
             return self.pipeline(output_type="pt", **given).images
@@ -116,7 +121,7 @@ class PipelineBench(Bench):
         """Steps of a batch; schedulers of higher order take several for one."""
         scheduler = self.pipeline.scheduler
         count = len(scheduler.timesteps)
-        return count if "callback_on_step_end" in self.given else -(-count // getattr(scheduler, "order", 1))
+        return count if "callback_on_step_end" in self.known else -(-count // getattr(scheduler, "order", 1))
 
     def _checked(self, images: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 1] as finite numbers in [-1, 1]."""
@@ -143,6 +148,9 @@ class PipelineBench(Bench):
     def settings(self) -> dict[str, Any]:
         used = {"steps": self.steps, "guidance": self.guidance, "size": self.size}
         return {**used, "sampler": None, "model": self.source.name}
+
+    def files(self) -> list[Path]:
+        return self.source.files()
 
     def digest(self) -> str:
         return self.source.digest()
@@ -208,6 +216,13 @@ def words(options: Create) -> Wish:
     unwanted = [options.negative.strip(), *(prompt.text for prompt in prompts if prompt.weight < 0)]
     subjects = [*wanted, *([options.style] if options.style else [])]
     return Wish(tuple((text, 1.0) for text in subjects), options.style, None, ", ".join(filter(None, unwanted)))
+
+
+def generating_network(pipeline: Any) -> nn.Module:
+    """The network of a pipeline that removes noise; where it has another name than usual, the largest one."""
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    usual = [networks[name] for name in ("unet", "transformer") if name in networks]
+    return usual[0] if usual else max(networks.values(), key=lambda part: sum(p.numel() for p in part.parameters()))
 
 
 def native_size(pipeline: Any) -> int:

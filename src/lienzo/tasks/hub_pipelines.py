@@ -72,11 +72,15 @@ class Source:
         if self.commit is not None:
             return self.commit
         total = hashlib.sha256()
-        for part in sorted(name for name in self.index if not name.startswith("_")):
-            for path in sorted((self.folder / part).glob("*")):
-                if path.suffix in _KEPT_FILES and path.is_file():
-                    total.update(f"{part}/{path.name} {sha256(path)}\n".encode())
+        for path in self.files():
+            total.update(f"{path.parent.name}/{path.name} {sha256(path)}\n".encode())
         return total.hexdigest()
+
+    def files(self) -> list[Path]:
+        """The files of its parts."""
+        parts = sorted(name for name in self.index if not name.startswith("_"))
+        there = [path for part in parts for path in sorted((self.folder / part).glob("*"))]
+        return [path for path in there if path.suffix in _KEPT_FILES and path.is_file()]
 
 
 def find_pipeline(name: str) -> Source | None:

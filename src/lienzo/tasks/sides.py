@@ -16,6 +16,7 @@ from lienzo.core.events import Event, Note, Progress
 from lienzo.core.text import printable
 from lienzo.data.native import NativePictures, native_pictures
 from lienzo.imaging.writing import save_picture
+from lienzo.weights.hub import PIPELINE_INDEX
 from lienzo.weights.store import RUN_MODEL
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Side:
 
 
 def is_model(spec: str) -> bool:
-    """Whether a side's name is of a model: no folder, archive or shards of pictures, or a run folder.
+    """Whether a side's name is of a model: no folder, archive or shards of pictures, or a folder that holds a model.
 
     Raises:
         BadInput: it is the folder of a training that has saved nothing yet.
@@ -57,8 +58,13 @@ def is_model(spec: str) -> bool:
     if spec and path.is_dir():
         if (path / "metrics.jsonl").exists() and not (path / RUN_MODEL).is_file():
             raise BadInput(f"The training in '{printable(spec, 200)}' has not saved a model yet.")
-        return (path / RUN_MODEL).is_file()
+        return (path / RUN_MODEL).is_file() or is_diffusers_folder(path)
     return bool(spec) and path.suffix.lower() not in (".zip", ".tar") and "::" not in spec
+
+
+def is_diffusers_folder(path: Path) -> bool:
+    """Whether a folder holds the parts of a pipeline of diffusers."""
+    return (path / PIPELINE_INDEX).is_file() or (path / "unet").is_dir()
 
 
 def embed(
@@ -156,7 +162,7 @@ def prompts_for(artist: Artist, given: Path | None, real: NativePictures | None,
         if not lines:
             raise BadInput(f"{given} holds no prompts; write one a line.")
         return [lines[i % len(lines)] for i in range(n)]
-    if not artist.engine.conditional:
+    if not artist.conditional:
         return [""] * n
     if real is not None and real.captions:
         rows = [row for row in real.some(n) if real.captions[row]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lienzo.clip.long_prompts import parse_weights
 
@@ -77,7 +77,7 @@ class Latents:
 
 
 class Engine(Protocol):
-    """A generator: its latents, defaults (`previews` are steps between them), noise levels, conditioned denoiser.
+    """A generator: its network, latents, defaults (`previews` are steps between them), noise levels, denoiser.
 
     One that draws in styles by name has the attribute `styles: tuple[str, ...]` too; prompts may then name them.
     One that reads prompts in a notation of its own has `read_wish(options) -> Wish`; one whose pictures need not be
@@ -93,6 +93,11 @@ class Engine(Protocol):
     latents: Latents
     conditional: bool
     models: tuple[str, ...]
+
+    @property
+    def model(self) -> nn.Module:
+        """The network that generates."""
+        ...
 
     def sigmas(self, steps: int) -> Tensor:
         """Noise levels of a run of `steps` steps, largest first, 0 last."""

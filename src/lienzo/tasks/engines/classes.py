@@ -41,7 +41,7 @@ class ClassEngine:
         channels = next(config[name] for name in CHANNELS if name in config)
         if channels not in (1, 3):
             raise BadInput(f"This checkpoint draws latents of {channels} channels, which need their own decoder.")
-        self.device, self.null_class = device, model.null_class
+        self.model, self.device, self.null_class = model, device, model.null_class
         self.classes: list[str] = config["classes"] or [str(i) for i in range(model.num_classes)]
         self.network = class_denoiser(model.to(device))
 

@@ -50,13 +50,19 @@ def is_checkpoint(path: Path) -> bool:
     return any(key.startswith((UNET, TEXT)) or other_family(key) is not None for key in weights.tensors)
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files of a model, one or those of a folder of diffusers."""
+    if path.is_file():
+        return [path]
+    there = [file for part in PARTS for file in sorted((path / part).glob("*"))]
+    return [file for file in there if file.suffix in _KEPT and file.is_file()]
+
+
 def digest_of(path: Path) -> str:
     """What tells the files of a model, one or a folder of diffusers, from all others."""
     if path.is_file():
         return sha256(path)
     total = hashlib.sha256()
-    for part in PARTS:
-        for file in sorted((path / part).glob("*")):
-            if file.suffix in _KEPT and file.is_file():
-                total.update(f"{part}/{file.name} {sha256(file)}\n".encode())
+    for file in files_of(path):
+        total.update(f"{file.parent.name}/{file.name} {sha256(file)}\n".encode())
     return total.hexdigest()

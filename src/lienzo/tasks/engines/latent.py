@@ -57,7 +57,8 @@ class LatentEngine:
         self.parts, self.options, self.sheet, self.device = parts, options, sheet, device
         for network in (parts.unet, parts.first_stage, parts.text_encoder):
             network.to(device).requires_grad_(False)
-        self.unet, self.first_stage = parts.unet, parts.first_stage
+        self.model = self.unet = parts.unet
+        self.first_stage = parts.first_stage
         self.network = parts.model()
         self.height, self.width = sheet.drawn
         self.size = max(sheet.drawn)

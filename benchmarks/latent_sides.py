@@ -1,6 +1,7 @@
 """The sides that `latent_speed.py` compares, each in a process of its own: one U-Net step, or one decoding.
 
-The side `diffusers` also makes the weights: a network with random weights under its own names. Lienzo reads the same
+A third side, `reference`, is the network of diffusers in float64: how far the others are from it is their rounding. The
+side `diffusers` also makes the weights: a network with random weights under its own names. Lienzo reads the same
 file through the names that it knows of diffusers. Loading is not timed, and one run on small latents comes before.
 """
 
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 CONTEXT, TOKENS, HEADS = 768, 77, 8
+STRIP = 3e8
+"""Bytes that a float64 convolution may unfold its input to."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Run = Callable[[Tensor], Tensor]
 
@@ -58,6 +62,23 @@ def diffusers_side(job: str, weights: Path, channels: int, dtype: torch.dtype) -
         return lambda x: network.decode(x.to(dtype)).sample  # type: ignore[operator]
     timesteps = torch.tensor(500)
     return lambda x: network(x.to(dtype), timesteps, encoder_hidden_states=context_of(len(x), dtype)).sample
+
+
+def reference_side(job: str, weights: Path, channels: int, dtype: torch.dtype) -> Run:
+    """diffusers in float64, whatever the dtype; convolutions take strips of a picture, as torch unfolds all of it."""
+    whole = torch.nn.Conv2d._conv_forward
+
+    def in_strips(self: torch.nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows = max(1, int(STRIP / (weight[0].numel() * x.shape[3] * x.element_size())))
+        if self.stride != (1, 1) or len(x) > 1 or x.shape[2] <= rows:
+            return whole(self, x, weight, bias)
+        margin = int(self.padding[0])
+        padded = F.pad(x, (margin,) * 4)
+        starts = range(0, x.shape[2], rows)
+        return torch.cat([F.conv2d(padded[:, :, a : a + rows + 2 * margin], weight, bias) for a in starts], 2)
+
+    torch.nn.Conv2d._conv_forward = in_strips  # type: ignore[method-assign, assignment]
+    return diffusers_side(job, weights, channels, torch.float64)
 
 
 def lienzo_side(job: str, weights: Path, channels: int, dtype: torch.dtype) -> Run:
@@ -110,7 +131,7 @@ def reset_peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=["lienzo", "diffusers", "make"])
+    parser.add_argument("side", choices=["lienzo", "diffusers", "reference", "make"])
     parser.add_argument("job", choices=["unet", "decode"])
     parser.add_argument("weights", type=Path)
     parser.add_argument("--channels", type=int, required=True, help="width of the first level")
@@ -123,12 +144,12 @@ def main() -> None:
         torch.manual_seed(0)
         save_file(diffusers_network(given.job, given.channels).state_dict(), given.weights)
         return
-    side = {"lienzo": lienzo_side, "diffusers": diffusers_side}[given.side]
+    side = {"lienzo": lienzo_side, "diffusers": diffusers_side, "reference": reference_side}[given.side]
     x = torch.randn(1, 4, given.latent, given.latent, generator=torch.Generator().manual_seed(1))
     if given.job == "unet":  # classifier-free guidance asks twice about the same latents
         x = torch.cat([x, x])
     found, y = measure(side(given.job, given.weights, given.channels, DTYPES[given.dtype]), x, given.repeats)
-    np.save(given.out, y.float().numpy())
+    np.save(given.out, y.double().numpy())
     print(json.dumps(found))
 
 

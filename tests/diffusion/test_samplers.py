@@ -378,6 +378,7 @@ def test_adams_bashforth_is_exact_for_polynomials() -> None:
         ("plms", {"order": 5}, "'order' .* should be one of 1, 2, 3, 4"),
         ("lms", {"order": 0}, "'order' .* should be a whole number, 1 or more"),
         ("dpm_fast", {"calls": 2.5}, "'calls' .* should be a whole number"),
+        ("dpm_adaptive", {"tries": 0}, "'tries' .* should be a whole number, 1 or more"),
     ],
 )
 def test_bad_options_get_a_sentence_at_once(name: str, options: dict[str, Any], sentence: str) -> None:
@@ -397,6 +398,35 @@ def test_the_adaptive_sampler_ends_whatever_is_asked() -> None:
     steps = list(sample("dpm_adaptive", Bell(), points(1, 2), torch.tensor([1.0, 0.9, 0.0]), rtol=0.0, atol=1e-30))
     assert steps[-1].sigma == 0
     assert len(steps) < 200
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("tries", [1, 2, 7, 40])
+def test_the_adaptive_sampler_keeps_to_its_tries(order: int, tries: int) -> None:
+    """A rough model, whose pull turns about from call to call, asks for thousands; pictures apart from each other."""
+    calls = 0
+
+    def rough(x: Tensor, sigma: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return Bell()(x, sigma) + 0.3 * (-1) ** calls
+
+    x, levels = points(2, 5) * torch.tensor([[1.0], [0.01]], dtype=torch.float64), sigmas.karras(40, 0.02, 10.0)
+    steps = list(sample("dpm_adaptive", rough, x, levels, order=order, tries=tries))
+    assert steps[-1].sigma == 0
+    assert len(steps) <= tries + 1
+    assert calls <= order * tries + 1
+    assert steps[-1].x.isfinite().all()
+
+
+def test_tries_leave_a_smooth_model_its_steps() -> None:
+    x, levels = points(2, 5), sigmas.karras(40, 0.02, 10.0)
+    model = Bell()
+    free = final(sample("dpm_adaptive", model, x, levels))
+    tries = (model.calls - 1) // 3
+    assert torch.equal(free, final(sample("dpm_adaptive", model, x, levels, tries=2 * tries)))
+    few = final(sample("dpm_adaptive", model, x, levels, tries=6))
+    assert (few - flowed(x, 10.0, 0.0)).abs().max() < 0.5
 
 
 def test_samplers_tell_what_they_cannot_do() -> None:

@@ -39,3 +39,34 @@ def test_gain_and_bias_keep_their_precision_in_half_precision() -> None:
     norm.bias.data.fill_(-1000.0)
     x = torch.tensor([[[-1.0, 1.0], [-1.0, 1.0]]])
     assert norm(x.half())[0, 0, 1].item() == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("offset", [0.0, 20.0])
+@pytest.mark.parametrize(("batch", "size"), [(1, (256, 256)), (3, (32, 40)), (2, (1, 1030))])
+def test_large_maps_with_channels_last_are_summed_well(batch: int, size: tuple[int, int], offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = offset + torch.randn(batch, 8, *size, generator=generator)
+    x[:, 2:4] *= 3
+    norm = GroupNorm32(8, groups=4, eps=1e-6).requires_grad_(False)
+    for parameter in norm.parameters():
+        parameter.copy_(torch.randn(8, generator=generator))
+    expected = F.group_norm(x.double(), 4, norm.weight.double(), norm.bias.double(), 1e-6)
+    found = norm(x.contiguous(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
+    assert (norm(x) - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+def test_a_constant_map_with_channels_last_stays_finite() -> None:
+    x = torch.full((1, 4, 32, 32), 1000.1).contiguous(memory_format=torch.channels_last)
+    assert GroupNorm32(4, groups=2).requires_grad_(False)(x).abs().max() < 0.1
+
+
+def test_gradients_of_large_maps_with_channels_last() -> None:
+    norm = GroupNorm32(4, groups=2)
+    x = torch.randn(1, 4, 32, 33, generator=torch.Generator().manual_seed(0))
+    last = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = x.clone().requires_grad_()
+    for leaf in (last, plain):
+        norm(leaf).pow(3).sum().backward()
+    torch.testing.assert_close(last.grad, plain.grad, rtol=1e-4, atol=1e-5)

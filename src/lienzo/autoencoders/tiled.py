@@ -21,7 +21,7 @@ from lienzo.autoencoders.convolutional import ConvolutionalStage
 from lienzo.autoencoders.encoder_decoder import Decoder, Encoder, Normalise, Structure
 from lienzo.autoencoders.first_stage import DiscreteStage, FirstStage
 from lienzo.core.errors import BadInput
-from lienzo.nn.normalisation import GroupNorm32
+from lienzo.nn.normalisation import GroupNorm32, affine
 
 Part = Callable[[Tensor, Normalise], Tensor]
 
@@ -224,10 +224,8 @@ class _Statistics:
             return False
         mean = self.sums[0] / self.count  # (B, groups)
         spread = (self.sums[1] / self.count - mean.square()).clamp_min(0)
-        shape, width = (len(mean), -1, 1, 1), norm.num_channels // norm.num_groups
-        rate = (spread + norm.eps).rsqrt().repeat_interleave(width, 1) * norm.weight.double()
-        offset = norm.bias.double() - mean.repeat_interleave(width, 1) * rate
-        self.known[norm] = (rate.to(x.dtype).reshape(shape), offset.to(x.dtype).reshape(shape))
+        factor, offset = affine(mean, spread, norm.weight, norm.bias, norm.eps)
+        self.known[norm] = (factor.to(x.dtype), offset.to(x.dtype))
         self.measured = None
         return True
 

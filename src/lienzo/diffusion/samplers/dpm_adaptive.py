@@ -30,6 +30,7 @@ def sample_dpm_adaptive(
     h_init: float = 0.05,
     eta: float = 0.0,
     s_noise: float = 1.0,
+    tries: int | None = None,
     control: Literal["picture", "batch"] = "picture",
     noise: Noise = torch.randn_like,
 ) -> Iterator[Step]:
@@ -38,12 +39,17 @@ def sample_dpm_adaptive(
     Of `sigmas` only the ends count. Where they end with 0, the smallest other one is the end of the solver and one
     call removes what is left. A try costs `order` calls; a step is yielded when any picture moves on.
 
+    Guidance may pull another way at every call (cutouts are drawn anew, CLIP's gradient turns). Then no step is short
+    enough for the tolerance, and a thousand or more follow, unless `tries` bounds them.
+
     Args:
         order: of the solver.
         rtol, atol: tolerated error, relative and absolute, of a pixel in one step.
         h_init: the first step, in log sigma.
         eta: share of the DDPM noise; 0 is deterministic.
         s_noise: deviation of the noise.
+        tries: the most tries, None for no bound. In their second half no step is shorter than its even share of what
+            is left.
         control: ``picture`` gives each picture its own steps, so that it is the same alone or in a batch; ``batch``
             shares one error among all of them, as k-diffusion does.
     """
@@ -51,8 +57,9 @@ def sample_dpm_adaptive(
     last = -math.log(levels[-1])
     s = -level(x, levels[0]).log()  # the time of each picture, -log sigma, (B,)
     h = torch.full_like(s, h_init)
-    previous, index = x, 0
+    previous, index, tried = x, 0, 0
     while bool((moving := s < last - 1e-5).any()):
+        h = h.maximum(least := _least(last - s, tries, tried))
         t = (s + h).clamp(max=last)
         down, up = _split(s, t, last, eta)
         eps = eps_at(model, x, s)
@@ -60,8 +67,8 @@ def sample_dpm_adaptive(
         low, high = _both(model, x, eps, s, down, order)
         factor = _error(low, high, previous, rtol, atol, control).reciprocal() ** (1 / (1.5 if eta else order))
         factor = 1 + (factor - 1).atan()
-        kept = ((factor >= SAFETY) | (h <= SMALLEST_STEP)) & moving
-        h = (h * factor).clamp(min=SMALLEST_STEP)
+        kept = ((factor >= SAFETY) | (h <= least)) & moving
+        h, tried = h * factor, tried + 1
         # Alone or in a batch a picture must draw once a try, so noise may not depend on who keeps the step.
         if eta and (control == "picture" or bool(kept.any())):
             high = high + noise(x) * spread(s_noise * up, x)
@@ -73,6 +80,13 @@ def sample_dpm_adaptive(
     if len(levels) < len(sigmas):
         x = denoise(model, x, levels[-1])
         yield Step(index, 0.0, x, x)
+
+
+def _least(way: Tensor, tries: int | None, tried: int) -> Tensor:
+    """The shortest step (B,) from which the way that is left (B,) can be gone within the tries."""
+    if tries is None or 2 * (tried + 1) <= tries:
+        return torch.full_like(way, SMALLEST_STEP)
+    return (way / (tries - tried)).clamp(min=SMALLEST_STEP)
 
 
 def _both(model: Model, x: Tensor, eps: Tensor, s: Tensor, t: Tensor, order: int) -> tuple[Tensor, Tensor]:

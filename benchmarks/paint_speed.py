@@ -7,7 +7,8 @@ the networks.
 
 * **published**: `paint_peer.py`, the loop of nerdyrodent/VQGAN-CLIP with its defaults (32 cuts, Adam at 0.1, random
   codes at first). `--peer-rate` gives it another learning rate, which another codebook may want.
-* **lienzo**: what `lienzo paint --canvas vqgan --preset draft` does, and `--preset` names another.
+* **lienzo**: what `lienzo paint --canvas vqgan --preset draft` does, and `--preset` names another. It begins from
+  shapes found by trial, with the CLIP that guides and within the seconds counted.
 
 The score is the mean over the sentences of the judge's cosine between picture and sentence. The target is the highest
 that the published loop has at any of its steps; R@1 (does the judge prefer the right sentence among all?) stands

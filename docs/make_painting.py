@@ -1,6 +1,6 @@
 """Run the commands of docs/painting.md and put what they print back under them: python docs/make_painting.py
 
-As make_clip.py. Where a model named `vqgan` is bundled, the page shows its canvas too. Some six minutes on a quiet
+As make_clip.py. Where a model named `vqgan` is bundled, the page shows its canvas too. Some seven minutes on a quiet
 core.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from itertools import product
 from pathlib import Path
 
 from pages import DOCS, Page, Pictures, fill
@@ -23,13 +24,17 @@ PICTURES: Pictures = {
     ("fish/plain.png", "fish/symmetry.png", "fish/edge.png", "fish/palette.png"): "fish.jpg",
     "trip.gif": "trip.gif",
 }
-CODES: Pictures = {("codes-1.png", "codes-2.png"): "vqgan.jpg"}
-WITH_CODES = """```console
-$ lienzo paint "a red apple" --canvas vqgan --size 128 --iterations 60 --cuts 8 --seed 0 --out codes-1.png | grep seed
-$ lienzo paint "a blue fish" --canvas vqgan --size 128 --iterations 60 --cuts 8 --seed 0 --out codes-2.png | grep seed
+CODES: Pictures = {("codes-1.png", "codes-2.png", "codes-3.png", "codes-4.png"): "vqgan.jpg"}
+IN_CODES = "\n".join(
+    f'$ lienzo paint "{prompt}" --canvas vqgan{begin} --size 128 --iterations 60 --cuts 8 --seed 0 '
+    f"--out codes-{index}.png | grep seed"
+    for index, (begin, prompt) in enumerate(product(("", " --begin drawing"), ("a red apple", "a blue fish")), 1)
+)
+WITH_CODES = f"""```console
+{IN_CODES}
 ```
 
-![A red apple and a blue fish in the codes of the bundled VQGAN](painting/vqgan.jpg)"""
+![A red apple and a blue fish in the codes of the bundled VQGAN, then begun from drawings](painting/vqgan.jpg)"""
 WITHOUT_CODES = "No `vqgan` was among the bundled models when this page was made."
 
 

@@ -129,3 +129,23 @@ def test_strokes_stay_near_the_picture() -> None:
     assert places[..., 1].max() == pytest.approx(0.6)
     assert canvas.inks[..., :3].min() == 0
     assert canvas.widths.detach().exp().max() == pytest.approx(0.5)
+
+
+def test_paper_is_the_colour_that_most_of_a_picture_has() -> None:
+    start = torch.tensor([1.0, 0.9, 0.8])[:, None, None].repeat(1, 1, 40, 40).view(1, 3, 40, 40)
+    start[..., 10:25, 10:25] = 0
+    canvas = StrokeCanvas(2, 40, 40, strokes=3, start=start)
+    torch.testing.assert_close(canvas.paper[:, :, 0, 0], torch.tensor([[1.0, 0.9, 0.8]] * 2))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_lines_of_a_sketch_follow_edges(turned: bool) -> None:
+    start = torch.ones(1, 3, 64, 96)
+    if turned:
+        start[..., 30:33, :] = 0
+    else:
+        start[..., 50:53] = 0
+    curves = SketchCanvas(1, 64, 96, strokes=20, start=start, generators=picture_generators([0])).curves.detach()[0]
+    ways = (curves[:, -1] - curves[:, 0]).abs()
+    along, across = (ways[:, 0], ways[:, 1]) if turned else (ways[:, 1], ways[:, 0])
+    assert (across < 0.05 * along).all()

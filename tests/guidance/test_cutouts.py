@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lienzo.core.errors import BadInput
-from lienzo.guidance.cutouts import CUTOUTS, DiscoCutouts, inner_boxes, overviews, random_boxes
+from lienzo.guidance.cutouts import CUTOUTS, DiscoCutouts, PaperCutouts, inner_boxes, overviews, random_boxes
 from lienzo.guidance.draws import picture_generators
 from lienzo.guidance.options import GuidanceOptions
 
@@ -96,3 +96,29 @@ def test_no_cutouts_is_an_error() -> None:
     cutter = DiscoCutouts(8, GuidanceOptions.make(cut_overview="0", cut_innercut="0"))
     with pytest.raises(BadInput, match="at least one cutout"):
         cutter(PICTURES)
+
+
+def test_paper_goes_on_beyond_the_picture() -> None:
+    """However a picture on white is turned, shifted and tilted, no black comes in, and colours stay."""
+    picture = torch.ones(1, 3, 24, 40)
+    picture[..., 8:16, 12:28] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    cuts = PaperCutouts(16, GuidanceOptions.make(cutn=32))(picture, 0.0, picture_generators([0]))
+    assert cuts[:, 0].min() > 0.85
+    assert (cuts[:, 1].amin((1, 2)) < 0.6).all()
+
+
+def test_paper_squeezes_nothing() -> None:
+    wide = torch.ones(1, 3, 16, 64)
+    wide[..., 4:12, 28:36] = 0
+    (cut,) = PaperCutouts(64, GuidanceOptions.make(cutn=9, skip_augs=True))(wide)
+    dark = (cut[0] < 0.5).nonzero()
+    assert (dark.amax(0) - dark.amin(0)).tolist() == [7, 7]
+
+
+def test_pixels_are_averaged_in_more_than_one_way() -> None:
+    """Neighbours that one look always sees together would get the same gradient, and show as blocks."""
+    picture = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
+    cuts = PaperCutouts(8, GuidanceOptions.make(cutn=64))(picture, 0.0, picture_generators([0]))
+    (grad,) = torch.autograd.grad((cuts * torch.linspace(0, 1, 8)).sum(), picture)
+    steps = grad[0, 0, 12:20].diff(dim=-1)[:, 10:22].abs().mean(0)
+    assert steps.min() > 0.1 * steps.max()

@@ -54,6 +54,16 @@ def test_a_larger_size_goes_on_from_the_smaller_ones_picture(perceptor) -> None:
     assert all(parameter.is_leaf and parameter.requires_grad for parameter in canvas.parameters())
 
 
+def test_the_smallest_size_may_begin_from_a_picture() -> None:
+    def make(height: int, width: int, start: Tensor | None) -> PixelCanvas:
+        return PixelCanvas(1, height, width, start=start)
+
+    start = torch.tensor([0.9, 0.2, 0.1])[:, None, None].expand(1, 3, 40, 60)
+    canvas = GrowingCanvas(make, SIZES, 0.6, start)
+    assert canvas.render().shape[2:] == SIZES[0]
+    torch.testing.assert_close(canvas.render().detach(), start[..., :8, :12])
+
+
 def test_painting_reaches_the_prompt_and_does_not_stop_while_small(perceptor) -> None:
     canvas = a_canvas()
     events = list(paint(canvas, a_guide(perceptor), steps=60, lr=0.1, patience=1))

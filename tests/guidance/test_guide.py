@@ -20,7 +20,7 @@ def colours(pull: Tensor) -> Tensor:
     return -pull.mean((2, 3))
 
 
-@pytest.mark.parametrize("cutouts", ["random", "disco", "whole"])
+@pytest.mark.parametrize("cutouts", ["random", "disco", "whole", "paper"])
 def test_a_picture_is_pulled_the_same_alone_and_in_a_batch(perceptor, cutouts: str) -> None:
     options = OPTIONS.model_copy(update={"cutouts": cutouts, "cut_overview": "4", "cut_innercut": "4"})
     prompts = parse_prompts("red:2|blue:-0.5")

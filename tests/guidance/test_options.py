@@ -14,7 +14,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_names_of_options_are_names_of_tables() -> None:
-    for name in ("random", "disco", "whole"):
+    for name in ("random", "disco", "whole", "paper"):
         assert GuidanceOptions.make(cutouts=name).cutouts in CUTOUTS
     for name in DISTANCES:
         assert GuidanceOptions.make(distance=name).distance == name

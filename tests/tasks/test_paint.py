@@ -21,13 +21,15 @@ from lienzo.guidance.optimisers import OPTIMISERS
 from lienzo.imaging.metadata import read_recipe
 from lienzo.imaging.reading import load_picture
 from lienzo.tasks import canvases
+from lienzo.tasks.drawing import Drawn
 from lienzo.tasks.paint import Paint, run
 from lienzo.tasks.painting import measure
 from lienzo.tasks.reproduce import Reproduce
 from lienzo.tasks.reproduce import run as run_reproduce
 from lienzo.weights.models import Card, save_model
 
-FAST: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "size": 24, "iterations": 3, "cuts": 2, "canvas": "pixels"}
+FAST: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "size": 24, "iterations": 3, "cuts": 2, "canvas": "pixels",
+                        "begin": "plain"}  # fmt: skip
 
 
 def paint(**options: Any) -> list[Event]:
@@ -105,6 +107,7 @@ def test_every_optimiser_and_the_seed_decides(optimiser: str) -> None:
         {"noise_prompt": ("3", "5:-0.2")}, {"smooth": 50}, {"loss": ("symmetry:3",)}, {"cutouts": "whole"},
         {"loss": ("palette:2; colours=red->blue", "contrast")}, {"augment": False}, {"distance": "cosine"},
         {"drops": (0.1,)}, {"clip": ("judge",)}, {"iterations": 4}, {"cut_batches": 2}, {"lr": 0.2},
+        {"begin": "shapes"},
     ],
 )  # fmt: skip
 def test_what_is_asked_for_changes_the_picture(changes: dict[str, Any]) -> None:
@@ -135,6 +138,46 @@ def test_a_judge_that_guides_is_told() -> None:
 )  # fmt: skip
 def test_sizes(options: dict[str, Any], size: tuple[int, int]) -> None:
     assert measure(Paint.make(prompt="a", **options)) == size
+
+
+def test_shapes_are_on_paper_and_their_recipe_makes_them_again() -> None:
+    """A start from found shapes shows in the picture, and another seed finds others."""
+    image, other = (picture(begin="shapes", iterations=1, lr=0.001, seed=seed).image for seed in (1, 2))
+    assert image[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 150
+    assert image[6:18, 6:18].astype(float).std() > 15
+    assert not np.array_equal(image, other)
+    assert verdict().startswith("Exact")
+
+
+@pytest.mark.parametrize(
+    "options", [{"init": Path("start.png")}, {"spot": ("a moon",), "spot_mask": (Path("mask.png"),)}]
+)
+def test_shapes_are_for_paintings_that_start_from_nothing(options: dict[str, Any]) -> None:
+    a_picture("start.png")
+    half("mask.png")
+    assert np.array_equal(picture(begin="shapes", **options).image, picture(**options).image)
+
+
+def test_a_drawing_is_what_a_painting_begins_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Artist:
+        def __init__(self, name: str, device: torch.device):
+            assert name == "painter"
+
+        def draw(self, prompts: list[str], seed: int) -> list[Drawn]:
+            asked.append((prompts, seed))
+            image = np.full((8, 8, 3), 255, np.uint8)
+            image[:, :4] = (200, 30, 10)
+            return iter([Drawn(prompts[0], seed, image)])
+
+    monkeypatch.setattr("lienzo.tasks.painting.Artist", Artist)
+    done = picture(begin="drawing", prompt="a fox | snow:0.5 | text:-1 ^ a bear", size=32, aspect="2:1", lr=0.001)
+    assert asked == [(["a fox, snow"], 7)]
+    assert done.image.shape == (16, 32, 3)
+    assert np.abs(done.image[:, :8].astype(int) - (200, 30, 10)).mean() < 12
+    assert done.image[:, -8:].min() > 240
+    assert "painter" in (done.recipe or {})["models"]
 
 
 def test_the_shape_of_the_init() -> None:
@@ -241,6 +284,16 @@ def test_curves_are_all_or_nothing() -> None:
         paint(canvas="sketch", out=Path("a.svg"), init=init, mask=mask)
 
 
+def test_a_sketch_is_told_of_no_colours() -> None:
+    events = paint(canvas="sketch", prompt="a red fox | a green apple:0.5 | an orange cat | snow")
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == ["This canvas has no colours; what is sketched is: a fox, an apple, a cat."]
+    sketched = picture(canvas="sketch", prompt="a red fox").image
+    assert np.array_equal(sketched, picture(canvas="sketch", prompt="a blue fox").image)
+    assert not np.array_equal(sketched, picture(canvas="sketch", prompt="a red car").image)
+    assert not any(isinstance(event, Note) for event in paint(canvas="strokes"))
+
+
 # Recipes
 
 
@@ -313,6 +366,8 @@ def test_a_recipe_opens_no_files() -> None:
         ({"clip": ("gide",)}, "did you mean 'guide'"), ({"judge": "juge"}, "did you mean 'judge'"),
         ({"clip": ("painter",)}, "is no CLIP"), ({"spot": ("a moon",)}, "pair them"),
         ({"mask": Path("m.png")}, "give --init too"), ({"init_weight": 1}, "give --init too"),
+        ({"begin": "drawing", "prompt": "", "noise_prompt": ("3",)}, "draws the sentence; give one"),
+        ({"begin": "drawing", "target": Path("goal.png")}, "does not exist"), ({"begin": "grey"}, "begin"),
         ({"init": Path("gone.png")}, "does not exist"), ({"image_prompt": ("gone.png",)}, "does not exist"),
         ({"out": Path("a.tiff")}, "ends in"), ({"out": Path("no/a.png")}, "folder does not exist"),
         ({"out": Path("a.svg")}, "'pixels' has no strokes"), ({"out": Path("a.svg"), "canvas": "vqgan"}, "no strokes"),
@@ -351,6 +406,12 @@ def test_masks_of_another_shape_are_refused_with_the_sizes() -> None:
     Image.new("L", (24, 24)).save("black.png")
     with pytest.raises(BadInput, match="no white part"):
         paint(spot=("a moon",), spot_mask=(Path("black.png"),))
+
+
+def test_a_drawing_is_for_paintings_that_start_from_the_sentence() -> None:
+    with pytest.raises(BadInput, match="leave it out here"):
+        paint(begin="drawing", init=a_picture("start.png"))
+    assert os.listdir() == ["start.png"]
 
 
 def test_files_are_spared() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ class Augment:
     """clip-diffusion-art's augmentations in plain torch, for all cutouts of a batch at once.
 
     The flip, the affine map and the perspective are one 3x3 map each, so their product resamples only once. The
-    four draws of noise of the original are one of the same total size. Borders are black.
+    four draws of noise of the original are one of the same total size.
     """
 
     flip: float = 0.5
@@ -37,6 +38,8 @@ class Augment:
     """Share of cutouts turned grey."""
     noise: float = 0.02
     """Standard deviation of the noise added."""
+    edge: Literal["zeros", "border"] = "zeros"
+    """What lies beyond the borders: black, or the colours of the borders."""
 
     def __call__(self, cuts: Tensor, batch: int, generators: Generators = None) -> Tensor:
         """Change (batch * n, 3, s, s), the n cutouts of one picture together, each in its own way."""
@@ -45,7 +48,7 @@ class Augment:
         maps = flip_maps(u[:, 0] < self.flip)
         maps = maps @ affine_maps((u[:, 1] * 2 - 1) * self.degrees, (u[:, 2:4] * 2 - 1) * self.translate)
         inward = u[:, 4:12].view(-1, 4, 2) * self.perspective * (u[:, 12] < self.perspective_share)[:, None, None]
-        cuts = grayscale(warp(cuts, maps @ perspective_maps(inward)), u[:, 13] < self.gray)
+        cuts = grayscale(warp(cuts, maps @ perspective_maps(inward), self.edge), u[:, 13] < self.gray)
         if self.noise:
             cuts = cuts + self.noise * normal(generators, batch, n, *cuts.shape[1:]).flatten(0, 1).to(cuts)
         return cuts
@@ -90,12 +93,12 @@ def perspective_maps(inward: Tensor) -> Tensor:
     return torch.cat([solved, one[:, :1]], 1).view(-1, 3, 3)
 
 
-def warp(pictures: Tensor, maps: Tensor) -> Tensor:
-    """Resample (N, 3, H, W) bilinearly through maps (N, 3, 3) of coordinates in [-1, 1]; outside is black."""
+def warp(pictures: Tensor, maps: Tensor, edge: Literal["zeros", "border"] = "zeros") -> Tensor:
+    """Resample (N, 3, H, W) bilinearly through maps (N, 3, 3) of coordinates in [-1, 1]; beyond lies `edge`."""
     n, _, h, w = pictures.shape
     ys = (torch.arange(h) * 2 + 1) / h - 1
     xs = (torch.arange(w) * 2 + 1) / w - 1
     at = torch.stack([xs.expand(h, w), ys[:, None].expand(h, w), torch.ones(h, w)], -1).view(1, h * w, 3)
     came = at @ maps.transpose(1, 2)  # (N, H*W, 3)
     grid = (came[..., :2] / came[..., 2:].clamp(min=1e-3)).view(n, h, w, 2)
-    return F.grid_sample(pictures, grid.to(pictures), padding_mode="zeros", align_corners=False)
+    return F.grid_sample(pictures, grid.to(pictures), padding_mode=edge, align_corners=False)

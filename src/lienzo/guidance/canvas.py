@@ -40,7 +40,7 @@ CANVASES = Names(
 COLOUR_AXES = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 COLOUR_AXES = COLOUR_AXES / COLOUR_AXES.norm(dim=0).max()
 
-CODE_STEP = 0.4  # learning rate of latents that are rounded to codes, as a share of the spread of the codes
+CODE_STEP = 0.6  # learning rate of latents that are rounded to codes, as a share of the spread of the codes
 
 
 class Canvas(Protocol):

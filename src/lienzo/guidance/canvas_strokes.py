@@ -17,6 +17,8 @@ SWELL = 4.0
 """By what a line of a sketch may become wider or thinner than at first."""
 MIDDLE = 0.6
 """How far the lines of a sketch lie from its centre at first, as a share of how far they would anywhere."""
+FIRST = 0.2
+"""Length of the lines of a sketch at first, as a share of the longer side, where they follow a picture."""
 REACH = 0.25
 """Positions are kept in this share of the longer side, so that one learning rate suits them and the colours."""
 
@@ -28,7 +30,7 @@ class StrokeCanvas:
         batch, height, width: of the pictures.
         strokes: how many.
         thick: width of the widest strokes at first, as a share of the longer side; the last ones are a fifth as wide.
-        start: (1 or B, 3, H, W) in [0, 1]: the paper takes its mean colour, and strokes its colour where they lie.
+        start: (1 or B, 3, H, W) in [0, 1]: the paper takes its median colour, and strokes its colour where they lie.
             White paper and colours drawn at random without it.
         generators: where the strokes are drawn.
         device: where the parameters lie.
@@ -56,7 +58,7 @@ class StrokeCanvas:
         inks = torch.cat([draws[..., 9:12], 0.6 + 0.3 * draws[..., 12:]], -1)
         if start is not None:
             start = start.to(device).expand(batch, 3, height, width)
-            paper = start.mean((2, 3), keepdim=True)
+            paper = start.flatten(2).median(-1).values[..., None, None]
             inks[..., :3] = colours_at(start, curves.mean(2))
         # From wide to narrow, so that detail lies on top.
         widths = thick * 5 ** -torch.linspace(0, 1, strokes, device=device)
@@ -102,7 +104,8 @@ class SketchCanvas:
         batch, height, width: of the pictures.
         strokes: how many.
         thick: width of the lines at first, as a share of the longer side; see `SWELL`.
-        start: (1 or B, 3, H, W) in [0, 1]: lines begin where it is dark. About the centre without it.
+        start: (1 or B, 3, H, W) in [0, 1]: lines begin where it is dark, and along its edges. Without it they lie about
+            the centre.
         generators: where the lines are drawn.
         device: where the parameters lie.
     """
@@ -115,7 +118,7 @@ class SketchCanvas:
         height: int,
         width: int,
         *,
-        strokes: int = 32,
+        strokes: int = 16,
         thick: float = 0.04,
         start: Tensor | None = None,
         generators: Generators = None,
@@ -126,11 +129,18 @@ class SketchCanvas:
         draws = uniform(generators, batch, strokes, 9).to(device)
         curves = scattered(draws, self.shape, 0.4)
         if start is not None:
-            places = dark_places(start.to(device).expand(batch, 3, height, width), draws[..., 8])
+            start = start.to(device).expand(batch, 3, height, width)
+            places = dark_places(start, draws[..., 8])
+            along = (
+                torch.linspace(-0.5, 0.5, 4, device=device)[:, None]
+                * FIRST
+                * edge_directions(start, places)[:, :, None]
+            )
+            curves = places[:, :, None] + along
         else:
             centre = torch.tensor([width, height]).to(curves) / (2 * max(height, width))
             places = torch.lerp(centre.expand(batch, strokes, 2), curves.mean(2), MIDDLE)
-        curves = curves + (places - curves.mean(2))[:, :, None]
+            curves = curves + (places - curves.mean(2))[:, :, None]
         self.curves = (curves / REACH).requires_grad_()  # (B, S, 4, 2)
         self.widths = curves.new_full((batch, strokes), math.log(thick)).requires_grad_()  # (B, S)
         self.dark = curves.new_full((batch, strokes), 0.8).requires_grad_()  # (B, S)
@@ -201,6 +211,22 @@ def dark_places(pictures: Tensor, draws: Tensor) -> Tensor:
     reached = dark.cumsum(1) / dark.sum(1, keepdim=True)
     pixel = torch.searchsorted(reached, draws.contiguous()).clamp(max=height * width - 1)
     return torch.stack([pixel % width + 0.5, pixel.div(width, rounding_mode="floor") + 0.5], -1) / max(height, width)
+
+
+def edge_directions(pictures: Tensor, places: Tensor) -> Tensor:
+    """Unit vectors (B, S, 2) along the edges of pictures (B, 3, H, W) at places (B, S, 2), see `colours_at`.
+
+    Across an edge, light and dark change most: the first axis of the structure tensor, averaged over a
+    sixteenth of the picture.
+    """
+    grey = F.pad(pictures.mean(1, keepdim=True), (1, 1, 1, 1), "replicate")
+    across, down = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2], grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
+    tensor = torch.cat([across.square(), across * down, down.square()], 1)
+    half = max(pictures.shape[2:]) // 32
+    tensor = F.avg_pool2d(tensor, 2 * half + 1, 1, half, count_include_pad=False)
+    xx, xy, yy = colours_at(tensor, places).unbind(-1)
+    angle = torch.atan2(2 * xy, xx - yy) / 2 + math.pi / 2
+    return torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def keep_near(curves: Tensor, shape: tuple[int, int]) -> None:

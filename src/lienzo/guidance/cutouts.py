@@ -27,6 +27,7 @@ CUTOUTS = Names(
         "random": "lienzo.guidance.cutouts:RandomCutouts",
         "disco": "lienzo.guidance.cutouts:DiscoCutouts",
         "whole": "lienzo.guidance.cutouts:WholeCutouts",
+        "paper": "lienzo.guidance.cutouts:PaperCutouts",
     },
 )
 
@@ -168,6 +169,36 @@ class WholeCutouts:
         pooled = (F.adaptive_avg_pool2d(picture, self.size) + F.adaptive_max_pool2d(picture, self.size)) / 2
         cuts = pooled[:, None].expand(-1, self.cutn, -1, -1, -1)
         return _augmented(cuts, self.augment, len(picture), generators)
+
+
+class PaperCutouts:
+    """The whole picture, averaged down, seen from n sides; its borders go on beyond it.
+
+    A picture that is turned, shifted and tilted shows what lies around it. Where that is black, part of the gradient
+    goes into getting along with a black frame; drawings lie on paper. In colours only, as colours are what is asked
+    for first. Longer sides are not squeezed: the shorter ones go on to a square.
+    """
+
+    def __init__(self, size: int, options: GuidanceOptions):
+        self.size = size
+        self.cutn = 1 if options.skip_augs else options.cutn
+        self.augment = None if options.skip_augs else Augment(gray=0.0, edge="border")
+
+    def __call__(self, picture: Tensor, progress: float = 0.0, generators: Generators = None) -> Tensor:
+        height, width = picture.shape[2:]
+        side = max(height, width)
+        # Each look begins a little elsewhere within the pixels that are averaged; else these would show as blocks.
+        reach = 0 if self.augment is None else -(-side // self.size) - 1
+        x, y = (side + reach - width) // 2, (side + reach - height) // 2
+        framed = F.pad(picture, (x, side + reach - width - x, y, side + reach - height - y), "replicate")
+        cuts = crops(framed, partial(shifted_boxes, self.cutn, side, reach), self.size, generators)
+        return _augmented(cuts, self.augment, len(picture), generators)
+
+
+def shifted_boxes(n: int, side: int, reach: int, generator: torch.Generator | None = None) -> Tensor:
+    """Squares of `side` as (x, y, width, height), int64 (n, 4), whose corners lie up to `reach` pixels from 0."""
+    corners = torch.randint(reach + 1, (n, 2), generator=generator)
+    return torch.cat([corners, torch.full((n, 2), side)], 1)
 
 
 def _gray_all(cuts: Tensor) -> Tensor:

@@ -19,14 +19,20 @@ class GrowingCanvas:
         make: a canvas of (height, width, start), where start is (B, 3, height, width) in [0, 1] or None.
         sizes: (height, width) one after the other; the last is that of the finished picture.
         share: of the run, in [0, 1], in which all sizes but the last are painted, for equal parts of it.
+        start: (1 or B, 3, H, W) in [0, 1] of any size, what the first canvas starts from.
     """
 
     def __init__(
-        self, make: Callable[[int, int, Tensor | None], Canvas], sizes: Sequence[tuple[int, int]], share: float
+        self,
+        make: Callable[[int, int, Tensor | None], Canvas],
+        sizes: Sequence[tuple[int, int]],
+        share: float,
+        start: Tensor | None = None,
     ):
         self.make, self.sizes, self.share = make, list(sizes), share
         self.level = 0
-        self.canvas = make(*self.sizes[0], None)
+        first = self.sizes[0]
+        self.canvas = make(*first, None if start is None else _resized(start, first))
         self.lr = learning_rate(self.canvas)
 
     @property
@@ -51,7 +57,7 @@ class GrowingCanvas:
         if self.level == before:
             return False
         size = self.sizes[self.level]
-        self.canvas = self.make(*size, resample(self.render().detach(), size, align_corners=False).clamp(0, 1))
+        self.canvas = self.make(*size, _resized(self.render().detach(), size))
         return True
 
     def render(self) -> Tensor:
@@ -64,6 +70,10 @@ class GrowingCanvas:
     def project(self) -> None:
         """The canvas's own projection, where it has one."""
         project(self.canvas)
+
+
+def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    return resample(picture, size, align_corners=False).clamp(0, 1)
 
 
 def halvings(height: int, width: int, multiple: int = 1) -> list[tuple[int, int]]:

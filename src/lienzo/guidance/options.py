@@ -54,11 +54,11 @@ class GuidanceOptions(Options):
     distance: Literal["spherical", "cos_spherical", "cosine"] = "spherical"
     """Distance between the embeddings of cutouts and prompts."""
 
-    cutouts: Literal["random", "disco", "whole"] = "random"
+    cutouts: Literal["random", "disco", "whole", "paper"] = "random"
     """How the picture is cut before it is judged: random squares (clip-diffusion-art), overviews and inner crops
-    (disco-diffusion), or the whole picture pooled (VQGAN-CLIP)."""
+    (disco-diffusion), the whole picture pooled (VQGAN-CLIP), or the whole picture on paper that goes on."""
     cutn: int = Field(default=30, ge=1, le=1024)
-    """Cutouts a batch, for random and whole."""
+    """Cutouts a batch, for all but disco."""
     cutn_batches: int = Field(default=4, ge=1, le=256)
     """Batches of cutouts a step, whose gradients are averaged."""
     cut_overview: Schedule = "[12]*400+[4]*600"

@@ -30,6 +30,7 @@ class CanvasMaker:
     """Makes the canvas that the options name, again for every frame of a video.
 
     Attributes:
+        lines: the canvas has black lines on white paper, and no colours.
         multiple: the sides of the pictures are multiples of it.
         path: the file of the autoencoder, or None.
 
@@ -43,6 +44,7 @@ class CanvasMaker:
         self.path: Path | None = None
         self.multiple = 1
         choice = parse_choice(options.canvas)
+        self.lines = choice.name == "sketch"
         names = Names("canvas", {**CANVASES, VQGAN: ""})
         if choice.name in names and choice.name != VQGAN:
             if options.vqgan is not None:
@@ -57,12 +59,14 @@ class CanvasMaker:
         quicken(self.stage, device)
         self.multiple = self.stage.factor
 
-    def grown(self, height: int, width: int, generators: Generators) -> Canvas:
-        """A canvas that starts from nothing; one of an autoencoder is small at first."""
+    def grown(self, height: int, width: int, start: Tensor | None, generators: Generators) -> Canvas:
+        """A canvas for a new picture, from `start` as `new`; one of an autoencoder is small at first."""
         sizes = halvings(height, width, self.multiple)
         if self.stage is None or len(sizes) == 1:
-            return self.new(height, width, None, generators)
-        return GrowingCanvas(lambda rows, columns, start: self.new(rows, columns, start, generators), sizes, COARSE)
+            return self.new(height, width, start, generators)
+        return GrowingCanvas(
+            lambda rows, columns, first: self.new(rows, columns, first, generators), sizes, COARSE, start
+        )
 
     def new(self, height: int, width: int, start: Tensor | None, generators: Generators) -> Canvas:
         """A canvas of one picture; `start` is (1, 3, H, W) in [0, 1] or None."""

@@ -71,7 +71,7 @@ class Paint(Camera):
         "normal": {},
         "better": {"iterations": 200, "cuts": 24, "size": 256},
         "best": {"iterations": 300, "cuts": 32, "size": 320},
-        "supreme": {"iterations": 500, "cuts": 32, "cut_batches": 2, "size": 448},
+        "supreme": {"iterations": 400, "cuts": 32, "size": 448},
     }
 
     prompt: str = Field("", max_length=2000, json_schema_extra={"positional": True})
@@ -99,6 +99,9 @@ class Paint(Camera):
     """Prompts of one part of the picture; each has its --spot-mask."""
     spot_mask: tuple[Path, ...] = ()
     """Pictures that are white where the spot is, one for each --spot."""
+    begin: Literal["plain", "shapes", "drawing"] = "shapes"
+    """What a painting without --init begins from: plain (grey or noise), a few soft shapes on paper, found by trial,
+    or the drawing that create makes of the sentence. With --spot or --target it is plain."""
     init: Path | None = None
     """Picture to start from."""
     init_weight: float = Field(0.0, ge=0, le=1000)
@@ -120,8 +123,9 @@ class Paint(Camera):
     """Cutouts that each CLIP looks at in a step."""
     cut_batches: int = Field(1, ge=1, le=256)
     """Times that a step does so; the gradients are averaged."""
-    cutouts: Literal["random", "disco", "whole"] = "random"
-    """How the picture is cut: random squares, overviews and inner crops, or the whole picture changed at random."""
+    cutouts: Literal["random", "disco", "whole", "paper"] = "paper"
+    """How the picture is cut: random squares in a black frame, overviews and inner crops, the whole picture changed at
+    random, or the whole picture on paper that goes on beyond it."""
     augment: bool = True
     """Turn, shift and tilt the cutouts at random, so that the picture holds from every side."""
     distance: Literal["spherical", "cos_spherical", "cosine"] = "spherical"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo import __version__
@@ -19,26 +20,30 @@ from lienzo.core.text import printable
 from lienzo.guidance.canvas import Canvas, learning_rate
 from lienzo.guidance.canvas_strokes import SketchCanvas, StrokeCanvas
 from lienzo.guidance.guide import Guide
+from lienzo.guidance.ops import resample
 from lienzo.guidance.optimisers import OPTIMISERS
 from lienzo.guidance.paint import paint
 from lienzo.guidance.prompts import parse_prompts
+from lienzo.guidance.shapes import found_shapes, looks_of
 from lienzo.guidance.spots import MaskedCanvas
 from lienzo.imaging.masks import fitted, read_mask
 from lienzo.imaging.reading import from_tensor, load_picture, to_tensor
 from lienzo.imaging.resize import resize_array
 from lienzo.tasks.canvases import CanvasMaker, quicken
 from lienzo.tasks.devices import pick_device
+from lienzo.tasks.drawing import Artist
 from lienzo.tasks.loss_files import loss_files, without_files
 from lienzo.tasks.paint import LARGEST, SMALLEST, Paint
 from lienzo.tasks.painting_goals import Goals
 from lienzo.tasks.perceptors import Judges, open_perceptors
 from lienzo.weights.store import resolve, sha256
 
-BEHAVIOUR = 2  # rises when the same recipe would make another picture
+BEHAVIOUR = 3  # rises when the same recipe would make another picture
 VIDEO = ("frames", "frame_iterations", "fps", "zoom", "rotate", "shift_x", "shift_y", "restart")
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "device", *VIDEO)  # options that do not change a still picture
 FILES = ("init", "mask", "target", "spot_mask", "image_prompt", "loss")  # options that name pictures
 ASPECTS = {"square": (1, 1), "widescreen": (16, 9), "portrait": (4, 5)}
+PAINTER = "painter"  # draws what a painting begins from, where that is asked for
 ALIKE = 0.02  # difference of aspect up to which a mask is taken for one of the same shape
 
 
@@ -69,7 +74,9 @@ class Painting:
         for perceptor in guides.perceptors:
             quicken(getattr(perceptor, "model", None), device)
         self.judge: Judges | None = None if options.judge == "none" else open_perceptors([options.judge], device)
-        self.goals = Goals(options, guides.perceptors, spots, pictures, device)
+        self.goals = Goals(options, guides.perceptors, spots, pictures, device, lines=self.canvases.lines)
+        if self.goals.uncoloured:
+            self.notes.append(f"This canvas has no colours; what is sketched is: {', '.join(self.goals.uncoloured)}.")
         self.models = {f"clip {path.stem}": path for path in map(resolve, options.clip)}
         if self.judge is not None:
             self.models["judge"] = resolve(options.judge)
@@ -77,6 +84,9 @@ class Painting:
                 self.notes.append("The judge guides as well, so that its score says little; choose another --clip.")
         if self.canvases.path is not None:
             self.models["vqgan"] = self.canvases.path
+        if options.begin == "drawing":
+            self.models["painter"] = resolve(PAINTER)
+            self._check_drawing()
         chapters = len(self.goals.chapters)
         if chapters > (options.frames or options.iterations):
             what = "frames" if options.frames else "iterations"
@@ -86,15 +96,34 @@ class Painting:
         """A canvas under the mask, from `start` (1, 3, H, W) in [0, 1] or from noise."""
         generators = [torch.Generator().manual_seed(derived_seed(seed, "canvas"))]
         if start is None and not self.options.spot and self.options.target is None:  # whose masks have one size
-            return self.canvases.grown(self.height, self.width, generators)
+            return self.canvases.grown(self.height, self.width, self.beginning(seed), generators)
         canvas = self.canvases.new(self.height, self.width, start, generators)
         if self.mask is None or self.init is None:
             return canvas
         return MaskedCanvas(canvas, self.init, self.mask)
 
+    def beginning(self, seed: int) -> Tensor | None:
+        """What a new painting begins from, (1, 3, H, W) in [0, 1]; None for a plain canvas."""
+        guide = self.guides(seed)[0]
+        if self.options.begin == "plain" or not guide.targets:
+            return None
+        if self.options.begin == "drawing":
+            return self._drawing(seed)
+        dice = torch.Generator().manual_seed(derived_seed(seed, "shapes"))
+        score = looks_of(guide)
+        shapes = found_shapes(score, self.height, self.width, dice, lines=self.canvases.lines, device=self.device)
+        return shapes.to(self.device)
+
     def guides(self, seed: int) -> list[Guide]:
         """A guide for each chapter, drawing its cutouts from `seed`."""
         return self.goals.guides([torch.Generator().manual_seed(derived_seed(seed, "cutouts"))])
+
+    def _check_drawing(self) -> None:
+        """Refuse a drawing of nothing, before anything is painted."""
+        if not any(prompt.weight > 0 for prompt in self.goals.chapters[0]):
+            raise BadInput("--begin drawing draws the sentence; give one, or choose --begin shapes.")
+        if self.init is not None or self.options.spot or self.options.target is not None:
+            raise BadInput("--begin drawing is for a painting that starts from the sentence; leave it out here.")
 
     def strokes(self, canvas: Canvas, guides: list[Guide], steps: int, *, previews: int = 0) -> Iterator[Event]:
         """The steps of the optimiser on one canvas."""
@@ -184,6 +213,17 @@ class Painting:
         if read:
             found["loss"] = [[sha256(resolve(Path(file))) for file in read], [*map(without_files, options.loss)]]
         return found
+
+    def _drawing(self, seed: int) -> Tensor:
+        """What the bundled painter draws of the first chapter, on its own paper to the painting's shape."""
+        text = ", ".join(prompt.text for prompt in self.goals.chapters[0] if prompt.weight > 0)
+        drawn = next(Artist(PAINTER, self.device).draw([text], seed)).image
+        picture = to_tensor(drawn).to(self.device)
+        shorter = min(self.height, self.width)
+        rim = [(self.width - shorter) // 2, (self.height - shorter) // 2]
+        picture = resample(picture, (shorter, shorter), align_corners=False).clamp(0, 1)
+        pad = (rim[0], self.width - shorter - rim[0], rim[1], self.height - shorter - rim[1])
+        return F.pad(picture, pad, "replicate")
 
     def _read(self, path: Path) -> Tensor:
         """A picture as (1, 3, H, W) in [0, 1], cut to the painting's shape."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
+from lienzo.data.phrases import find_colour
 from lienzo.guidance.cutouts import CUTOUTS, Cutter
 from lienzo.guidance.draws import Generators
 from lienzo.guidance.guide import Guide, Target, aim
@@ -37,6 +39,10 @@ class Goals:
         spots: one mask (1, 1, H, W) in [0, 1] for each spot prompt.
         pictures: `init` and `target` as (1, 3, H, W) in [0, 1], where there are any.
         device: where to compute.
+        lines: the canvas has no colours, so that the words for colours are left out of what it is painted towards.
+
+    Attributes:
+        uncoloured: the texts without them, where there were any.
 
     Raises:
         BadInput: a prompt, a spot or a loss does not fit.
@@ -49,6 +55,8 @@ class Goals:
         spots: Sequence[Tensor],
         pictures: dict[str, Tensor],
         device: torch.device,
+        *,
+        lines: bool = False,
     ):
         self.options, self.perceptors, self.device = options, perceptors, device
         self.guidance = GuidanceOptions.make(
@@ -63,7 +71,11 @@ class Goals:
         self.chapters = parse_story(options.prompt) if options.prompt else [[]]
         images = [prompt for text in options.image_prompt for prompt in parse_prompts(text, image=True)]
         everywhere = self._spots(spots) + self._noise()
-        self.targets = [self._aim([*chapter, *images]) + everywhere for chapter in self.chapters]
+        told = [self._colourless(chapter) for chapter in self.chapters] if lines else self.chapters
+        self.uncoloured = [
+            new.text for was, now in zip(self.chapters, told) for old, new in zip(was, now) if new != old
+        ]
+        self.targets = [self._aim([*chapter, *images]) + everywhere for chapter in told]
         self.extra = self._losses(pictures)
 
     @property
@@ -77,6 +89,9 @@ class Goals:
 
     def _cutter(self, perceptor: Perceptor) -> Cutter:
         return CUTOUTS.load(self.options.cutouts)(perceptor.size, self.guidance)
+
+    def _colourless(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        return [replace(prompt, text=colourless(prompt.text)) for prompt in prompts]
 
     def _aim(self, prompts: Sequence[Prompt]) -> list[Target]:
         if not prompts:
@@ -118,3 +133,14 @@ class Goals:
 
     def _read(self, path: str) -> Tensor:
         return to_tensor(load_picture(path)).to(self.device)
+
+
+def colourless(text: str) -> str:
+    """A sentence without its colour: "an apple" for "a red apple"; as it is, where it has none."""
+    rest, colour = find_colour(text)
+    if colour is None:
+        return text
+    article, _, thing = rest.partition(" ")
+    if article in ("a", "an"):
+        return f"{'an' if thing[:1] in tuple('aeiou') else 'a'} {thing}"
+    return rest

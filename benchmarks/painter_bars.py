@@ -8,10 +8,13 @@
   vectors, fitted to real pictures, says so. Its accuracy on real pictures that it was not fitted to stands beside.
 * two things: "a fox left of a car"; both are there when the judge names each half right among 20 names. Beside it
   pictures put together from two real drawings.
+* touching things: "a cat wearing a crown", "a cat on a car"; both are there when the judge names the picture of each,
+  where it stands, right among 20 names. Beside it scenes of real drawings, put together in the same way.
+* numbers: "three cats"; right when there are so many islands of ink on the paper, each of them named right among 20.
 * seeds: how far two pictures of one sentence differ, against two real drawings of one thing (root mean square of
   pixels in [0, 1] at 64 px).
-* copies: the share of pictures that are nearer to a training picture than that one is to itself moved by two pixels
-  (64 px).
+* copies: the share of pictures that are nearer to a training picture than that one is to itself moved by two pixels, at
+  the painter's own 128 px and at 64 px, where two pixels are twice as far.
 
 The judge guides nothing and chooses nothing. About ten minutes on two cores.
 """
@@ -34,7 +37,7 @@ from torch import Tensor
 
 from lienzo.data.corpus import Corpus, load_corpus
 from lienzo.data.recolour import PAINTS, recolour
-from lienzo.data.told_scenes import told_scene
+from lienzo.data.told_scenes import Apart, Thing, ToldScene, boxes_of, told_scene, worn_where
 from lienzo.diffusion.sampling import sample
 from lienzo.imaging.grids import contact_sheet
 from lienzo.metrics.judging import prompt_recall
@@ -42,9 +45,10 @@ from lienzo.nn.noise import PictureNoise
 from lienzo.tasks.bench import to_bytes
 from lienzo.tasks.bundled_stages import NOT_JUDGED, painted
 from lienzo.tasks.create import Create
-from lienzo.tasks.engines.base import Wish
+from lienzo.tasks.engines.base import Engine, Wish
+from lienzo.tasks.engines.cutouts import cut_out, grown, reached
 from lienzo.tasks.engines.painter import PainterEngine
-from lienzo.tasks.engines.scene import composed, placed
+from lienzo.tasks.engines.scene import SceneEngine, composed, placed
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
@@ -79,17 +83,29 @@ class Studio:
 
     @torch.no_grad()
     def draw(self, wish: Wish, seed: int) -> Tensor:
-        """One picture (3, 128, 128) as `lienzo create` draws it before it enlarges."""
+        """One picture as `lienzo create` draws it before it enlarges: (3, 128, 128), of a scene (3, 256, 256)."""
+        engine, wish, x = self.latents(wish, seed)
+        return engine.latents.finish(x, wish)[0]
+
+    @torch.no_grad()
+    def scene(self, wish: Wish, seed: int) -> tuple[SceneEngine, list[Tensor]]:
+        """The engine of a scene, and each of its things on a sheet of its own, (3, 128, 128)."""
+        engine, wish, x = self.latents(wish, seed)
+        assert isinstance(engine, SceneEngine)
+        return engine, [drawing[0] for drawing in engine.drawings(x, wish)]
+
+    def latents(self, wish: Wish, seed: int) -> tuple[Engine, Wish, Tensor]:
+        """The engine that paints a wish, the wish of this seed, and its latents (1, ...)."""
         engine, wish = composed(self.engine, wish), replace(wish, seeds=(seed,))
         noise = PictureNoise([seed], torch.device("cpu"))
         sigmas = engine.sigmas(engine.steps)
         x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
         for step in sample(engine.sampler, engine.denoiser(wish, 1, GUIDANCE), x, sigmas, noise=noise):
             x = step.x
-        return engine.latents.finish(x, wish)[0]
+        return engine, wish, x
 
     def draw_all(self, wishes: Sequence[Wish], seed: int = 0) -> Tensor:
-        return torch.stack([self.draw(wish, 1000 * seed + i) for i, wish in enumerate(wishes)])
+        return alike([self.draw(wish, 1000 * seed + i) for i, wish in enumerate(wishes)])
 
     @torch.no_grad()
     def vectors(self, pictures: Tensor) -> Tensor:
@@ -117,6 +133,12 @@ class Studio:
     def learned(self) -> list[int]:
         """Rows that the painter learned from."""
         return [row for row in self.things if painted(self.data.records[row])]
+
+
+def alike(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures (3, S, S) as one tensor, the smaller ones made as large as the largest."""
+    size = (max(picture.shape[-1] for picture in pictures),) * 2
+    return torch.cat([F.interpolate(picture[None], size, mode="bilinear") for picture in pictures])
 
 
 @dataclass
@@ -196,19 +218,102 @@ def two_things(studio: Studio) -> tuple[Figure, Tensor]:
     names = [studio.name(row) for row in rows]
     said, found = studio.texts(names), {"ours": 0, "real": 0}
     for (a, b), scene, picture in zip(pairs, scenes, pictures, strict=True):
-        if scene is None:  # the sentence was not understood, so the things cannot stand anywhere
+        if (
+            scene is None or not isinstance(scene.layout, Apart) or len(scene.layout.boxes) != 2
+        ):  # the sentence was not understood, so the things cannot stand anywhere
             continue
-        real = torch.minimum(*(placed(studio.real([row]), box) for row, box in zip((a, b), scene.boxes, strict=True)))
+        boxes = scene.layout.boxes
+        real = torch.minimum(*(placed(studio.real([row]), box) for row, box in zip((a, b), boxes, strict=True)))
         for which, whole in (("ours", picture), ("real", real[0])):
             there = []
-            for row, (left, top, side) in zip((a, b), scene.boxes, strict=True):
+            for row, (left, top, side) in zip((a, b), boxes, strict=True):
                 x, y, s = (round(share * whole.shape[-1]) for share in (left, top, side))
                 part = F.interpolate(whole[None, :, y : y + s, x : x + s], (128, 128), mode="bilinear")
-                own = names.index(studio.name(row))
-                among = [own, *rng.sample([i for i in range(len(names)) if i != own], TWENTY - 1)]
-                there.append(int((said[among] @ studio.vectors(part)[0]).argmax()) == 0)
+                there.append(named(studio, part, names.index(studio.name(row)), said, rng))
             found[which] += all(there)
     return Figure("both things are there", *(100 * found[which] / len(pairs) for which in ("ours", "real"))), pictures
+
+
+def named(studio: Studio, picture: Tensor, own: int, said: Tensor, rng: random.Random) -> bool:
+    """Whether the judge finds a picture's own name among twenty."""
+    among = [own, *rng.sample([i for i in range(len(said)) if i != own], TWENTY - 1)]
+    return int((said[among] @ studio.vectors(picture)[0]).argmax()) == 0
+
+
+def touching(studio: Studio) -> tuple[Figure, Tensor]:
+    """Who wears something, or stands on it, is there, and so is what is worn or stood on."""
+    rng = random.Random(7)
+    rows = studio.chosen(studio.learned(), seed=8)
+    worn = [row for row in studio.chosen(studio.learned(), seed=9) if worn_where(studio.name(row))]
+    names = [studio.name(row) for row in [*rows, *worn]]
+    said, pictures, found, asked = studio.texts(names), [], {"ours": 0, "real": 0}, studio.count // 2
+    for i in range(asked):
+        a, b = rows[2 * i % len(rows)], worn[i % len(worn)] if i % 2 and worn else rows[(2 * i + 1) % len(rows)]
+        relation = "wearing" if worn_where(studio.name(b)) else "on"
+        wish = Wish(((f"a {studio.name(a)} {relation} a {studio.name(b)}", 1.0),))
+        pictures.append(studio.draw(wish, i))
+        if not isinstance(composed(studio.engine, wish), SceneEngine):
+            continue
+        engine, drawings = studio.scene(wish, i)
+        if len(drawings) != 2:
+            continue
+        real = list(studio.real([a, b]))
+        for which, own in (("ours", drawings), ("real", real)):
+            whole = engine.composed([drawing[None] for drawing in own])[0]
+            sprites = engine.arrangement([cut_out(drawing) for drawing in own]).sprites
+            places = {sprite.thing: sprite.frame for sprite in sprites}
+            found[which] += all(
+                named(studio, part_of(whole, places[j]), names.index(studio.name(row)), said, rng)
+                for j, row in enumerate((a, b))
+            )
+    return Figure("touching things are there", *(100 * found[own] / asked for own in found)), alike(pictures)
+
+
+def numbers(studio: Studio) -> tuple[Figure, Tensor]:
+    """As many things as were told."""
+    rng = random.Random(10)
+    rows = [row for row in studio.chosen(studio.learned(), seed=11) if " " not in studio.name(row)][: studio.count // 2]
+    names = [studio.name(row) for row in rows]
+    said, pictures, found = studio.texts(names), [], {"ours": 0, "real": 0}
+    for i, row in enumerate(rows):
+        number = 2 + i % 5
+        wish = Wish(((f"{('two', 'three', 'four', 'five', 'six')[i % 5]} {names[i]}s", 1.0),))
+        pictures.append(studio.draw(wish, i))
+        boxes = Apart((Thing(names[i], True),) * number, boxes_of(number, "group"))
+        real = SceneEngine(studio.engine, ToldScene(boxes)).composed([studio.real([row])] * number)[0]
+        for which, whole in (("ours", pictures[-1]), ("real", real)):
+            islands = islands_of(whole)
+            parts = [part_of(whole, island) for island in islands]
+            found[which] += len(islands) == number and all(named(studio, part, i, said, rng) for part in parts)
+    return Figure("numbers", *(100 * found[own] / len(rows) for own in found)), alike(pictures)
+
+
+def islands_of(picture: Tensor) -> list[tuple[float, float, float, float]]:
+    """Left, top, width and height of what lies apart on the paper, each in shares of the side; specks left out."""
+    size = 128
+    ink = F.interpolate(picture[None], (size, size), mode="area")[0].amin(0) < 0.9
+    ink, found = grown(ink, 1), []
+    while ink.any():
+        start = torch.zeros_like(ink)
+        start.view(-1)[int(ink.view(-1).float().argmax())] = True
+        island = reached(start, ink)
+        ink = ink & ~island
+        rows, columns = (island.any(axis).nonzero()[:, 0] for axis in (1, 0))
+        top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+        if island.sum() > 0.004 * size**2:
+            found.append((left / size, top / size, (right - left) / size, (bottom - top) / size))
+    return found
+
+
+def part_of(whole: Tensor, frame: tuple[float, float, float, float]) -> Tensor:
+    """A square of a picture around a frame, (1, 3, 128, 128)."""
+    size = whole.shape[-1]
+    side = max(frame[2:])
+    left, top = (round((frame[i] + frame[i + 2] / 2 - side / 2) * size) for i in (0, 1))
+    pixels = max(1, round(side * size))
+    white = F.pad(whole[None], (size,) * 4, value=1.0)
+    part = white[:, :, top + size : top + size + pixels, left + size : left + size + pixels]
+    return F.interpolate(part, (128, 128), mode="bilinear", antialias=True)
 
 
 def apart(one: Tensor, other: Tensor) -> float:
@@ -233,16 +338,20 @@ def seeds(studio: Studio) -> Figure:
     return Figure("two seeds differ by", ours, real, f"{ours / real:.2f} of two real drawings of one thing")
 
 
-def copies(studio: Studio, pictures: Tensor) -> Figure:
-    """Pictures that are nearer to a training picture than two pixels' move."""
-    learned = small(studio.real(studio.learned())).flatten(1)
+def copies(studio: Studio, pictures: Tensor, side: int) -> Figure:
+    """Pictures that are nearer to a training picture than two pixels' move, at a side of so many pixels."""
+
+    def sized(pictures: Tensor) -> Tensor:
+        return F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
+
+    learned = sized(studio.real(studio.learned())).flatten(1)
     squares, near = learned.square().sum(1), 0
-    for picture in small(pictures):
+    for picture in sized(pictures):
         best = int((squares - 2 * learned @ picture.flatten()).argmin())
-        own = learned[best].view(3, 64, 64)
+        own = learned[best].view(3, side, side)
         moved = F.pad(own[:, 2:, 2:], (0, 2, 0, 2), value=1.0)
         near += bool((picture - own).square().sum() < (moved - own).square().sum())
-    return Figure("copies of a training picture", 100 * near / len(pictures))
+    return Figure(f"copies, at {side} px", 100 * near / len(pictures))
 
 
 def main() -> None:
@@ -258,11 +367,13 @@ def main() -> None:
     pairs = [row for row in studio.things if studio.data.records[row].withheld_pair]
     known, known_pictures = recall(studio, studio.chosen(studio.learned()), "training prompts")
     figures, sheet = [known], [known_pictures]
+    scenes = [kind(studio) for kind in (two_things, touching, numbers)]
     unseen, unseen_pictures = recall(studio, studio.chosen(pairs), "withheld pairs")
-    for figure, pictures in ((unseen, unseen_pictures), colours(studio), styles(studio), two_things(studio)):
+    for figure, pictures in ((unseen, unseen_pictures), colours(studio), styles(studio), *scenes):
         figures.append(figure)
         sheet.append(pictures)
-    figures += [seeds(studio), copies(studio, torch.cat([known_pictures, unseen_pictures]))]
+    drawn = torch.cat([known_pictures, unseen_pictures])
+    figures += [seeds(studio), *(copies(studio, drawn, side) for side in (128, 64))]
     print(f"{'':30}{'painted':>9}{'real':>9}")
     for figure in figures:
         real = "" if figure.real is None else f"{figure.real:9.3g}"

@@ -1,4 +1,4 @@
-"""The packages that the corpus is made from, with versions and hashes, and how they are found or fetched."""
+"""The packages that corpus and lexicon are made from, with versions and hashes, and how they are found or fetched."""
 
 from __future__ import annotations
 
@@ -60,6 +60,9 @@ PACKAGES: dict[str, Package] = {
     "tuxpaint": _deb("tuxpaint-stamps-default", "2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"),  # noqa: E501
     "wesnoth": _deb("wesnoth-1.16-data", "1:1.16.9-1", "1012b964bd412a6770685e3324ae3b61e176caff7846192d1ee63d55cd621e26"),  # noqa: E501
     "gcompris": _deb("gcompris-qt-data", "3.1-2", "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f"),
+    "cldr-annotations": _npm("cldr-annotations-full", "48.2.0", "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1"),  # noqa: E501
+    "cldr-derived": _npm("cldr-annotations-derived-full", "48.2.0", "4be946ff5815f806ec78b50363d577a769f2fbfb90c6380a44e161a92436996e"),  # noqa: E501
+    "wamerican-small": _deb("wamerican-small", "2020.12.07-2", "bfebd3ce5f04a62f5fbeb6707ea1160e37d645754145138343009209f0deadb6"),  # noqa: E501
 }
 # fmt: on
 

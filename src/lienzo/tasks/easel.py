@@ -133,7 +133,9 @@ class Easel(Bench):
         if not self.engine.conditional and not self.options.clip_guidance:
             found.append("This model does not read sentences; add --clip-guidance 0.4 to steer it by CLIP.")
         if isinstance(self.engine, SceneEngine):
-            found.append(f"A scene of {len(self.engine.scene.things)} things: each is drawn by itself.")
+            count = len(self.engine.scene.things)
+            told = "one thing, drawn before a backdrop" if count == 1 else f"{count} things: each is drawn by itself"
+            found.append(f"A scene of {told}.")
         if self.wish.filter:
             found.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
         (height, width), (tall, wide) = self.sheet.asked, self.sheet.drawn

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import STYLES
+from tiny_models import LENGTH, STYLES
+from torch import Tensor
 
 from lienzo.core.events import Note, Picture
 from lienzo.data.told_scenes import told_scene
-from lienzo.diffusion.sampling import sample
-from lienzo.nn.noise import PictureNoise
+from lienzo.data.told_settings import Setting
+from lienzo.diffusion.picture_memory import memorise
 from lienzo.tasks.create import Create, run
 from lienzo.tasks.engines import engine_for
+from lienzo.tasks.engines.backdrops import backdrop
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.engines.painter import PainterEngine
 from lienzo.tasks.engines.scene import SceneEngine, composed, placed
@@ -33,6 +36,13 @@ def scene(text: str) -> SceneEngine:
     engine = composed(painter(), Wish(((text, 1.0),)))
     assert isinstance(engine, SceneEngine)
     return engine
+
+
+def engine_of(text: str) -> SceneEngine:
+    """As `scene`, whatever the painter's memory thinks of the words."""
+    told = told_scene(text)
+    assert told is not None
+    return SceneEngine(painter(), told)
 
 
 def test_only_sentences_of_several_things_are_scenes() -> None:
@@ -73,21 +83,87 @@ def test_the_recipe_says_what_the_things_are_painted_from() -> None:
     assert picture.recipe["remembered"] == alone[0] + alone[1]
 
 
+def blocks(*colours: tuple[float, float, float]) -> list[Tensor]:
+    """Drawings of a square in the middle of white paper, (1, 3, 64, 64) in [-1, 1]."""
+    found = []
+    for colour in colours:
+        sheet = torch.ones(1, 3, 64, 64)
+        sheet[:, :, 8:56, 8:56] = torch.tensor(colour).view(3, 1, 1) * 2 - 1
+        found.append(sheet)
+    return found
+
+
 def test_things_stand_in_their_places() -> None:
+    red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    picture = (scene("a fox above a car").composed(blocks(red, blue))[0] + 1) / 2
+    assert picture.shape == (3, 128, 128), "twice as large as a drawing, which it holds unshrunk"
+    assert torch.allclose(picture[:, 33, 64], torch.tensor(red), atol=0.02)
+    assert torch.allclose(picture[:, 94, 64], torch.tensor(blue), atol=0.02)
+    assert torch.allclose(picture[:, 64, 4], torch.ones(3))
+    both = placed(blocks(red)[0], (0.24, 0.0, 0.52))
+    assert abs(float(picture[1, :64].mean()) - float((both[0, 1, :32].mean() + 1) / 2)) < 0.02
+
+
+def test_finished_scenes_and_looks_at_them() -> None:
     text = "a fox above a car"
     engine, wish = scene(text), Wish(((text, 1.0),), style="flat")
-    noise = PictureNoise([0], CPU)
-    sigmas = engine.sigmas(4)
-    x = sigmas[0] * noise(torch.zeros(1, *engine.latents.shape))
-    for step in sample("euler", engine.denoiser(wish, 1, 2.0), x, sigmas, noise=noise):
-        x = step.x
-    picture = engine.latents.finish(x, wish)
-    told = told_scene(text)
-    assert told is not None
-    fox = painter().latents.finish(x[:, 0], Wish((("a fox", 1.0),), style="flat"))
-    half = picture.shape[2] // 2 - 4
-    assert torch.allclose(picture[:, :, :half], placed(fox, told.boxes[0])[:, :, :half].clamp(-1, 1), atol=1e-5)
-    assert engine.latents.decode(x).shape == (1, 3, engine.size, engine.size)
+    x = torch.randn(2, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
+    finished = engine.latents.finish(x, wish)
+    assert finished.shape == (2, 3, *[2 * painter().latents.finish(x[:, 0], wish).shape[-1]] * 2)
+    assert engine.latents.decode(x).shape == (2, 3, engine.size, engine.size)
+
+
+def test_what_is_told_by_one_word_is_drawn_once_and_posed_anew() -> None:
+    text = "three cats and a fox"
+    engine, wish = engine_of(text), Wish(((text, 1.0),), style="flat", seeds=(3,))
+    assert engine.latents.shape[0] == 2
+    x = torch.randn(1, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
+    first, second, third, fox = engine.drawings(x, wish)
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(second, third)
+    again = engine.drawings(x, replace(wish, upright=True))
+    assert torch.equal(again[0], again[1])
+    assert not torch.allclose(again[0], again[3])
+    assert torch.equal(fox, engine.drawings(x, wish)[3])
+
+
+def test_things_that_touch_stand_straight() -> None:
+    for text, straight in (("a fox on a car", True), ("a fox left of a car", False)):
+        engine, wish = engine_of(text), Wish(((text, 1.0),), style="flat", seeds=(3,))
+        x = torch.randn(1, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
+        same = torch.equal(engine.drawings(x, wish)[0], engine.drawings(x, replace(wish, upright=True))[0])
+        assert same == straight
+
+
+def test_one_thing_before_a_backdrop() -> None:
+    engine = scene("a fox in the snow")
+    picture = (engine.composed(blocks((1.0, 0.0, 0.0)))[0] + 1) / 2
+    assert torch.allclose(picture[:, :8], backdrop(Setting("snow"), 128)[:, :8], atol=1e-5)
+    assert torch.allclose(picture[:, 80, 64], torch.tensor((1.0, 0.0, 0.0)), atol=0.02)
+    assert torch.allclose(picture[:, 122:], backdrop(Setting("snow"), 128)[:, 122:], atol=1e-5)
+
+
+def test_things_are_named_as_the_memory_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["cat", "dog face", "dog", "top hat", "hat", "glasses"]
+    vectors = dict(zip([*names, "sombrero"], [*torch.eye(6), torch.eye(6)[4]], strict=True))
+    own = painter()
+    memory = memorise(torch.randn(6, LENGTH), torch.zeros(6), torch.arange(6), names, torch.eye(6))
+    monkeypatch.setattr(own.model, "memory", memory)
+    monkeypatch.setattr(
+        own, "read", lambda texts: torch.stack([vectors.get(text, torch.ones(6) / 6) for text in texts])
+    )
+
+    def told(text: str) -> list[str]:
+        engine = composed(own, Wish(((text, 1.0),)))
+        assert isinstance(engine, SceneEngine), text
+        return engine.things
+
+    assert told("three cats") == ["cat"]
+    assert told("a dog wearing a hat") == ["dog face", "top hat"]
+    assert told("a red dog wearing glasses") == ["red dog face", "glasses"]
+    assert told("un dog con sombrero") == ["dog face", "top hat"]
+    assert told("a dog on a cat") == ["a dog", "a cat"]
+    assert composed(own, Wish((("a dog with a temper", 1.0),))) is own
 
 
 @pytest.mark.parametrize("compose", [True, False])

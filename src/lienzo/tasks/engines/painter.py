@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.core.seeds import derived_seed
+from lienzo.data.lexicon import to_english
 from lienzo.data.phrases import bare, find_colour
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
@@ -242,17 +243,23 @@ class PainterEngine:
         memory = self.model.memory
         if memory is None:
             return text, None
+        told = [self._split(said, memory) for said in (to_english(text), text)]
+        return max(told, key=lambda found: found[0])[1:]  # the encoder knows some names best as they are said
+
+    def _split(self, text: str, memory: PictureMemory) -> tuple[float, str, str | None]:
+        """How well a name is remembered, the name, and the colour that is not part of it."""
         rest, colour = find_colour(text)
-        if colour is None or float(memory.likeness(self.read([bare(text)])).max()) > WHOLE_NAME:
-            return bare(text), None
-        return bare(rest), colour
+        likeness = float(memory.likeness(self.read([bare(text)])).max())
+        if colour is None or likeness > WHOLE_NAME:
+            return likeness, bare(text), None
+        return float(memory.likeness(self.read([bare(rest)])).max()), bare(rest), colour
 
     def _vector(self, wish: Wish) -> Tensor:
-        """Unit vector (1, D) of all that is wanted, in its own words."""
+        """Unit vector (1, D) of all that is wanted, in English as far as it can be."""
         if wish.toward is not None:
             other, share = wish.toward
             return slerp(self._vector(replace(wish, toward=None)), self._vector(other), share)
-        return self._mean(wanted(wish))
+        return self._mean([(to_english(text), weight) for text, weight in wanted(wish)])
 
     @torch.no_grad()
     def _mean(self, texts: list[tuple[str, float]]) -> Tensor:

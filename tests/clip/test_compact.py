@@ -94,7 +94,11 @@ def test_lite0_begins_as_imagenets_network() -> None:
 @pytest.mark.parametrize("tower", TOWERS)
 def test_stage_maps_halve(tower: str) -> None:
     model = clip(tower, 64)
-    maps = model.stage_maps(torch.rand(1, 3, 64, 64))
+    images = torch.rand(1, 3, 64, 64)
+    maps = model.stage_maps(images)
+    first = model.stage_maps(images, stages=2)
+    assert len(first) == 2
+    assert all(torch.equal(one, other) for one, other in zip(first, maps, strict=False))
     assert [m.shape[-1] for m in maps] == [64 // 2 ** (i + 1) for i in range(len(maps))]
     assert [m.shape[1] for m in maps] == list(model.ends.values())
 

@@ -198,12 +198,13 @@ class CompactClip(nn.Module):
         self.text_head = nn.Sequential(nn.Linear(text_dim, 512), nn.GELU(), nn.Dropout(0.1), nn.Linear(512, embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def stage_maps(self, images: Tensor, sigma: Tensor | None = None) -> list[Tensor]:
+    def stage_maps(self, images: Tensor, sigma: Tensor | None = None, stages: int | None = None) -> list[Tensor]:
         """The feature map at the end of each stage, (B, C, h, w), each half as large as the one before.
 
         Args:
             images: (B, 3, H, W) in [0, 1], of any size from 2^stages pixels a side.
             sigma: (B,), see `encode_image`.
+            stages: how many, from the first; None for all.
         """
         if sigma is None:
             sigma = images.new_zeros(len(images))
@@ -213,6 +214,8 @@ class CompactClip(nn.Module):
             if i in self.ends:
                 x = self.noise[str(i)](x, sigma) if self.noise else x
                 maps.append(x)
+                if len(maps) == stages:
+                    break
         return maps
 
     def features(self, images: Tensor, sigma: Tensor | None = None) -> Tensor:

@@ -1,13 +1,14 @@
 """Training the refiner on what it will see: one-step guesses of pictures, which it is to finish.
 
 Besides the difference of pixels and edges it minimises the distance of feature maps (Zhang et al. 2018, arXiv
-1801.03924) and what a patch discriminator finds (Isola et al. 2017, arXiv 1611.07004): pixels alone are served best by
-blur where the guess leaves two drawings open.
+1801.03924): pixels alone are served best by blur where the guess leaves two drawings open. A CLIP reads what was made
+and what it should be. Some pictures are asked for in another style than their own: these have no target, only a layout
+to keep and the CLIP to convince.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,10 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.func import functional_call
 
-from lienzo.autoencoders.adversarial import generator_loss, hinge_loss
-from lienzo.autoencoders.patch_discriminator import PatchDiscriminator
 from lienzo.data.fingerprints import fingerprint
 from lienzo.data.order import rows_at
 from lienzo.diffusion.code_painter import CodePainter
@@ -29,9 +27,15 @@ from lienzo.diffusion.refiner import Refiner
 from lienzo.training.recipe import Batch, Recipe
 
 Features = Callable[[Tensor], Sequence[Tensor]]
-LARGEST_TIME = 0.95  # of the guesses; near 1 they are as vague as the painter's drawings, and as far from any picture
-FORGOTTEN = 0.3  # share of the pictures that the painter draws without being reminded of themselves
+Reading = Callable[[Tensor], tuple[Tensor, Tensor]]
+SHORTEST, LONGEST = 0.03, 0.95  # flow times of the guesses; most are short, for what is sampled is nearly clean
+FORGOTTEN = 0.1  # share of the pictures that the painter draws without being reminded of themselves
 LARGEST_GUIDANCE = 3.0  # of the guesses; drawings are made with as much
+RESTYLED = 0.25  # share of the pictures that are asked for in another style, where a CLIP reads them
+LAYOUT = 0.5  # weight of what a restyled picture keeps: the deepest features, and colours and light at LAYOUT_SIDE
+LAYOUT_SIDE = 16  # pixels
+MEANING = 0.2  # weight of the distance between the CLIP vectors of a finished picture and of the real one
+STYLE = 0.1  # weight of the CLIP's doubt that a finished picture is in its style
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,31 +43,10 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Mean squared difference of feature maps (B, C, h, w), each place normalised over its channels; a scalar."""
+def feature_distances(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Mean squared differences (maps, B) of feature maps (B, C, h, w), each place normalised over its channels."""
     pairs = [(F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)) for a, b in zip(one, other, strict=True)]
-    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
-
-
-class Contest(nn.Module):
-    """A refiner and the discriminator that it is trained against, in one network for one optimiser."""
-
-    def __init__(self, refiner: Refiner, discriminator: PatchDiscriminator):
-        super().__init__()
-        self.refiner, self.discriminator = refiner, discriminator
-
-    def forward(
-        self, x: Tensor, text: Tensor, style: Tensor, keep: Tensor, real: Tensor, contested: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The finished pictures; logits of them with a gradient for the refiner alone; logits of real pictures and of
-        finished ones with a gradient for the discriminator alone. All logits are 0 while it is not `contested`."""
-        made = self.refiner(x, text, style, keep)
-        if not contested:  # every parameter has a gradient, for what sums them over processes waits for all
-            idle = 0 * torch.stack([parameter.sum() for parameter in self.discriminator.parameters()]).sum()
-            return made, idle, idle, idle
-        fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        seen = functional_call(self.discriminator, fixed, (made,))
-        return made, seen, self.discriminator(real), self.discriminator(made.detach())
+    return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in pairs])
 
 
 @dataclass(frozen=True)
@@ -82,7 +65,7 @@ class Reminded:
 
 
 class RefinerRecipe(Recipe):
-    """Input: the painter's guess of the picture from a noise level in [0.03, 0.95]; target: the real picture.
+    """Input: the painter's guess of the picture from a noisy one; target: the real picture, or none (see `RESTYLED`).
 
     Args:
         images: uint8 (N, S, S, 3), row for row the pictures of `data`, `config["scale"]` times the size of the code.
@@ -90,10 +73,10 @@ class RefinerRecipe(Recipe):
         painter: a trained painter, frozen.
         code: the linear code of both.
         features: feature maps of pictures in [0, 1], whose distance is minimised too; None for pixels alone.
+        reading: unit vectors (B, D) and style logits (B, styles) of pictures in [0, 1], by a CLIP; None for none.
         config: arguments of `Refiner`.
         held: number of pictures at the end of the arrays that are kept for `evaluate`; an eighth at most.
         batch_size: pictures of one forward pass.
-        adversary: (items, weight): once so many items are seen the discriminator's opinion counts.
         reminded: what a painter with a memory is told besides; None for one without.
         seed: of the order of the pictures.
     """
@@ -108,28 +91,22 @@ class RefinerRecipe(Recipe):
         painter: CodePainter,
         code: LinearCode,
         features: Features | None = None,
+        reading: Reading | None = None,
         config: dict[str, Any] | None = None,
         held: int = 64,
         batch_size: int = 32,
         *,
-        adversary: tuple[int, float] = (0, 0.0),
         reminded: Reminded | None = None,
         seed: int = 0,
     ):
         self.reminded = reminded
-        self.images, self.data, self.painter, self.code, self.features = images, data, painter, code, features
-        self.config, self.batch_size, self.adversary, self.seed = config or {}, batch_size, adversary, seed
+        self.images, self.data, self.painter, self.code = images, data, painter, code
+        self.features, self.reading = features, reading
+        self.config, self.batch_size, self.seed = config or {}, batch_size, seed
         self.held = min(held, len(images) // 8)
 
     def build(self) -> nn.Module:
-        made = Contest(Refiner(**self.config), PatchDiscriminator(ndf=32, n_layers=2, use_actnorm=True))
-        return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def export(self, model: nn.Module) -> nn.Module:
-        return model.refiner  # type: ignore[return-value]
-
-    def imported(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return {f"refiner.{name}": value for name, value in state.items()}
+        return Refiner(**self.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @cached_property
     def _given(self) -> dict[str, str]:
@@ -137,7 +114,8 @@ class RefinerRecipe(Recipe):
         return {"pictures": fingerprint(self.images), "painter": fingerprint(*weights)}
 
     def facts(self) -> dict[str, Any]:
-        options = {"config": self.config, "adversary": list(self.adversary), "features": self.features is not None}
+        options = {"config": self.config, "features": self.features is not None}
+        options["reading"] = self.reading is not None
         if self.reminded is not None:
             options["reminded"] = fingerprint(self.reminded.own.numpy(), self.reminded.colour.numpy())
         return super().facts() | options | {"held": self.held, "data": self.data.fingerprint, **self._given}
@@ -158,7 +136,7 @@ class RefinerRecipe(Recipe):
         if self.reminded is not None:
             told["text"] = self._said(self.reminded.caption_rows, rows, choice)
             told |= self._reminded(self.reminded, rows, told, generator)
-        t = 0.03 + (LARGEST_TIME - 0.03) * torch.rand(len(rows), generator=generator)
+        t = SHORTEST + (LONGEST - SHORTEST) * torch.rand(len(rows), generator=generator).square()
         noise = torch.randn(clean.shape, generator=generator)
         noisy = (1 - t[:, None]) * clean + t[:, None] * noise
         everywhere = torch.ones(len(rows), dtype=torch.bool)
@@ -182,30 +160,50 @@ class RefinerRecipe(Recipe):
     def batch(self, start: int, generator: Generator) -> Batch:
         rows = rows_at(len(self.images) - self.held, start, self.batch_size, self.seed)
         batch = self._pairs(torch.from_numpy(rows), generator)
+        count, styles, own = len(rows), len(self.config.get("styles", ())), batch["style"]
         # Drawings of other painters come without sentence or style, or with such as it has never heard of.
-        batch["keep"] = torch.rand(len(rows), generator=generator) >= 0.1
-        unknown = torch.rand(len(rows), generator=generator) < 0.1
-        batch["style"] = torch.where(unknown, len(self.config.get("styles", ())), batch["style"])
-        if self.adversary[1] and start >= self.adversary[0]:
-            batch["adversary"] = torch.full((1,), self.adversary[1])
+        batch["keep"] = torch.rand(count, generator=generator) >= 0.1
+        told = torch.where(torch.rand(count, generator=generator) < 0.1, styles, own)
+        other = (own + torch.randint(1, max(styles, 2), (count,), generator=generator)) % max(styles, 1)
+        share = RESTYLED if self.reading is not None else 0.0
+        batch["restyled"] = (torch.rand(count, generator=generator) < share) & (other != own)
+        batch["style"] = torch.where(batch["restyled"], other, told)
         return batch
 
     def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        target = batch["target"]
-        told = (batch["text"], batch["style"], batch["keep"])
-        contested = "adversary" in batch
+        target, restyled = batch["target"], batch["restyled"].float()
         x = batch["input"].contiguous(memory_format=torch.channels_last)
-        made, seen, real, fake = model(x, *told, target, contested)
-        across = sum((a - b).abs().mean() for a, b in zip(edges(made), edges(target), strict=True))
-        losses = {"l1": (made - target).abs().mean(), "edges": torch.as_tensor(across)}
+        made = model(x, batch["text"], batch["style"], batch["keep"])
+        own = (1 - restyled) / (1 - restyled).sum().clamp_min(1)
+
+        def mean(difference: Tensor) -> Tensor:
+            """Of the pictures in their own style."""
+            return (difference.abs().flatten(1).mean(1) * own).sum()
+
+        across = [mean(a - b) for a, b in zip(edges(made), edges(target), strict=True)]
+        layout = (F.adaptive_avg_pool2d(made - target, LAYOUT_SIDE)).abs().flatten(1).mean(1)
+        losses = {"l1": mean(made - target), "edges": across[0] + across[1]}
         if self.features is not None:
             with torch.no_grad():
                 wanted = self.features((target + 1) / 2)
-            losses["features"] = feature_distance(self.features((made + 1) / 2), wanted)
-        weight = batch["adversary"][0] if contested else 0.0
-        losses["adversary"] = weight * generator_loss(seen.float())
-        losses["discriminator"] = contested * hinge_loss(real.float(), fake.float())
+            apart = feature_distances(self.features((made + 1) / 2), wanted)
+            losses["features"] = (apart.mean(0) * own).sum()
+            layout = layout + apart[-1]
+        if self.reading is not None:
+            losses |= self._read(made, target, batch["style"], own)
+        losses["layout"] = LAYOUT * (layout * restyled).mean()
         return losses
+
+    def _read(self, made: Tensor, target: Tensor, style: Tensor, own: Tensor) -> dict[str, Tensor]:
+        """What a CLIP finds amiss: in pictures of their own style another thing, in all another style than the told."""
+        assert self.reading is not None
+        with torch.no_grad():
+            wanted, _ = self.reading((target + 1) / 2)
+        vectors, logits = self.reading((made + 1) / 2)
+        none = len(self.config["styles"])
+        doubt = F.cross_entropy(logits.float(), style, ignore_index=none, reduction="sum") / len(style)
+        meaning = ((1 - (vectors * wanted).sum(1)) * own).sum()
+        return {"meaning": MEANING * meaning, "style": STYLE * doubt}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """PSNR in dB to the real pictures, before and after, on the kept pictures."""

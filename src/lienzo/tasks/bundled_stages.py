@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lienzo.autoencoders.stage_recipe import StageLosses, StageRecipe, StageTraining, stage_config
@@ -278,19 +279,25 @@ def refiner(shop: Workshop, stage: Stage) -> Recipe:
     scale = images.shape[1] // code.size
     known = shop.sharp.unstyled
     styles = shop.painted_styles
+    heads = [guide.config["styles"].index(style) for style in styles]
     records = [shop.sharp.data.records[row] for row in rows]
     style = torch.tensor([styles.index(record.style) for record in records])
     said = known.of(rows)
     codes = CodedPictures(encode_all(code, shrunk(images, scale)), style, said, known.vectors)
+
+    def reading(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = guide.to(x.device).features(x)
+        return F.normalize(guide.project(pooled).float(), dim=-1), guide.style_head(pooled)[:, heads]
+
     return RefinerRecipe(
         images,
         codes,
         painter,
         code,
-        lambda x: guide.to(x.device).stage_maps(x)[:3],
+        lambda x: guide.to(x.device).stage_maps(x, stages=3),
+        reading,
         {**REFINER_CONFIG, "scale": scale, "styles": styles},
         batch_size=shop.batch(stage),
-        adversary=(stage.plan.images * 3 // 4, 0.05) if shop.given.size == "gpu" else (0, 0.0),
         reminded=reminded(shop.sharp, rows, said) if painter.memory is not None else None,
         seed=shop.seed(stage),
     )
@@ -399,10 +406,10 @@ STAGES: dict[str, Stage] = {
     "refiner": Stage(
         refiner,
         Training(
-            images=60_000, learning_rate=1.5e-3, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
+            images=120_000, learning_rate=7e-4, warmup=1_000, precision="bf16", ema_half_lives=(3_000,),
             look_images=10_000,
         ),
-        (32, 128), {}, look=60, figure="psnr",
+        (16, 128), {"learning_rate": 1.5e-3}, look=60, figure="psnr",
         title="Refiner of the painter's drawings, 64 to 128 px",
         description="A residual U-Net, told sentence and style, trained on the painter's guesses at all noise levels "
         "against pixels, edges and the guide's feature maps.",

@@ -1,4 +1,4 @@
-"""What the bundled painter can and cannot do, beside real pictures: one table, and 64 unpicked samples to look at.
+"""What the bundled painter can and cannot do, beside real pictures: one table, and 63 unpicked samples to look at.
 
     python benchmarks/painter_bars.py CORPUS [--models DIR] [--sheet out.png] [--count 100] [--json FILE]
 
@@ -27,6 +27,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ from lienzo.weights.store import resolve
 
 GUIDANCE = Create.model_fields["guidance"].default
 TWENTY = 20
+CELLS = 64
 
 
 class Studio:
@@ -66,7 +68,7 @@ class Studio:
     """
 
     def __init__(self, corpus: Path, models: Path | None, count: int):
-        def opened(name: str) -> torch.nn.Module:
+        def opened(name: str) -> Any:  # each file holds a network of its own kind
             return load_model(models / f"{name}.safetensors" if models else resolve(name))
 
         self.data: Corpus = load_corpus(corpus, 128, permissive=True)
@@ -83,7 +85,7 @@ class Studio:
 
     @torch.no_grad()
     def draw(self, wish: Wish, seed: int) -> Tensor:
-        """One picture as `lienzo create` draws it before it enlarges: (3, 128, 128), of a scene (3, 256, 256)."""
+        """One picture as `lienzo create` draws it before it enlarges: (3, 128, 128), of many scenes (3, 256, 256)."""
         engine, wish, x = self.latents(wish, seed)
         return engine.latents.finish(x, wish)[0]
 
@@ -110,11 +112,11 @@ class Studio:
     @torch.no_grad()
     def vectors(self, pictures: Tensor) -> Tensor:
         """The judge's unit vectors of pictures in [-1, 1]."""
-        return torch.cat([self.judge.encode_image((part + 1) / 2) for part in pictures.split(64)])  # type: ignore[operator]
+        return torch.cat([self.judge.encode_image((part + 1) / 2) for part in pictures.split(64)])
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
-        return self.judge.encode_text(self.read(list(texts)))  # type: ignore[operator]
+        return self.judge.encode_text(self.read(list(texts)))
 
     def chosen(self, rows: Sequence[int], seed: int = 0) -> list[int]:
         """Up to `count` of the rows, at random, each of another thing with an English name."""
@@ -149,6 +151,11 @@ class Figure:
     ours: float
     real: float | None = None
     note: str = ""
+
+
+def shares(name: str, found: dict[str, int], asked: int) -> Figure:
+    """Per cent of what was asked for that was found in ours and in real pictures."""
+    return Figure(name, 100 * found["ours"] / asked, 100 * found["real"] / asked)
 
 
 def recall(studio: Studio, rows: list[int], name: str) -> tuple[Figure, Tensor]:
@@ -231,7 +238,7 @@ def two_things(studio: Studio) -> tuple[Figure, Tensor]:
                 part = F.interpolate(whole[None, :, y : y + s, x : x + s], (128, 128), mode="bilinear")
                 there.append(named(studio, part, names.index(studio.name(row)), said, rng))
             found[which] += all(there)
-    return Figure("both things are there", *(100 * found[which] / len(pairs) for which in ("ours", "real"))), pictures
+    return shares("both things are there", found, len(pairs)), pictures
 
 
 def named(studio: Studio, picture: Tensor, own: int, said: Tensor, rng: random.Random) -> bool:
@@ -266,7 +273,7 @@ def touching(studio: Studio) -> tuple[Figure, Tensor]:
                 named(studio, part_of(whole, places[j]), names.index(studio.name(row)), said, rng)
                 for j, row in enumerate((a, b))
             )
-    return Figure("touching things are there", *(100 * found[own] / asked for own in found)), alike(pictures)
+    return shares("touching things are there", found, asked), alike(pictures)
 
 
 def numbers(studio: Studio) -> tuple[Figure, Tensor]:
@@ -285,7 +292,7 @@ def numbers(studio: Studio) -> tuple[Figure, Tensor]:
             islands = islands_of(whole)
             parts = [part_of(whole, island) for island in islands]
             found[which] += len(islands) == number and all(named(studio, part, i, said, rng) for part in parts)
-    return Figure("numbers", *(100 * found[own] / len(rows) for own in found)), alike(pictures)
+    return shares("numbers", found, len(rows)), alike(pictures)
 
 
 def islands_of(picture: Tensor) -> list[tuple[float, float, float, float]]:
@@ -378,9 +385,10 @@ def main() -> None:
     for figure in figures:
         real = "" if figure.real is None else f"{figure.real:9.3g}"
         print(f"{figure.name:30}{figure.ours:9.3g}{real:>9}  {figure.note}")
-    cells = [to_bytes(picture) for group in sheet for picture in group[:13]][:64]
-    Image.fromarray(contact_sheet(cells, [""] * len(cells), columns=8)).save(given.sheet)
-    print(f"{given.sheet}: the first 13 of each of five groups, unpicked")
+    each = CELLS // len(sheet)
+    cells = [to_bytes(picture) for picture in alike([picture for group in sheet for picture in group[:each]])]
+    Image.fromarray(contact_sheet(cells, [""] * len(cells), columns=each)).save(given.sheet)
+    print(f"{given.sheet}: the first {each} of each of {len(sheet)} groups, a row each, unpicked")
     if given.json:
         given.json.write_text(json.dumps([vars(figure) for figure in figures], indent=1), "utf-8")
 

@@ -165,6 +165,37 @@ def test_things_stand_in_a_row_on_the_ground() -> None:
         assert len({y for _, y, _ in layout.boxes}) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "shape", "number"),
+    [
+        ("five stars in a row", "row", 5),
+        ("cinco estrellas en fila", "row", 5),
+        ("пять звёзд в ряд", "row", 5),
+        ("three red apples standing in a straight line on grass", "row", 3),
+        ("three dogs wearing hats in a row", "row", 3),
+        ("a cat, a dog and a bird in a line", "row", 3),
+        ("four cats in a column", "column", 4),
+        ("cuatro gatos en una columna", "column", 4),
+        ("четыре кота столбиком", "column", 4),
+        ("six birds in a circle", "circle", 6),
+        ("seis pájaros en círculo", "circle", 6),
+        ("шесть птиц по кругу", "circle", 6),
+    ],
+)
+def test_a_shape_may_be_told_behind_the_things(text: str, shape: str, number: int) -> None:
+    layout = told(text).layout
+    assert isinstance(layout, Apart)
+    assert layout.boxes == boxes_of(number, shape)
+
+
+def test_what_is_no_shape_is_no_row() -> None:
+    assert written(told("a cat in a row boat").layout) == "(a cat into a row boat)"
+    row = told("three cats in a row on a table").layout
+    assert isinstance(row, Touching)
+    assert isinstance(row.first, Apart)
+    assert row.first.boxes == boxes_of(3, "row")
+
+
 @pytest.mark.parametrize("shape", ["group", "row", "column", "circle"])
 @pytest.mark.parametrize("number", range(2, 13))
 def test_counted_things_do_not_cover_each_other(shape: str, number: int) -> None:

@@ -71,6 +71,17 @@ SHAPES = {
     "circle": r"(?:an? |the )?(?:circle|ring) of|un (?:círculo|anillo) de|(?:круг|кольцо) из",
     "group": r"(?:an? |the )?group of|un grupo de|группа из",
 }
+_SHAPED_LIKE = {
+    "row": r"in an? (?:straight )?(?:row|line)|en (?:una )?(?:fila|hilera|línea)|в (?:один )?ряд|в (?:одну )?линию|"
+    r"рядком",
+    "column": r"in an? (?:column|stack)|en (?:una )?columna|в (?:один )?столбик|в колонну|столбиком|стопкой",
+    "circle": r"in an? (?:circle|ring)|en (?:un )?círculo|en corro|в (?:круг|кругу)|по кругу|кругом",
+}
+SHAPED_LIKE = {
+    shape: re.compile(rf"(.+?)\s*,?\s+(?:arranged |standing |dispuest[oa]s |puest[oa]s )?(?:{said})", re.IGNORECASE)
+    for shape, said in _SHAPED_LIKE.items()
+}
+"""Said behind what stands so: "five stars in a row"."""
 OPEN_ABOVE = re.compile(
     r"(?:.*\s)?(?:box(?:es)?|baskets?|cups?|mugs?|bowls?|vases?|pots?|bags?|buckets?|nests?|hats?|shoes?|boots?|boats?|"
     r"bathtubs?|tubs?|carts?|glass|jars?|backpacks?|crates?|caja|cesta|canasta|taza|cuenco|florero|jarrón|olla|bolsa|"

@@ -162,7 +162,7 @@ class _Reader:
     def read(self, text: str) -> Part:
         """The layout of a text."""
         text = text.strip()
-        apart = self._apart(text)
+        apart = self._shaped(text) or self._apart(text)
         if apart is not None:
             return apart
         for how in (self._listed, self._touching, self._counted):
@@ -170,6 +170,15 @@ class _Reader:
             if part is not None:
                 return Thing(text) if self.is_name(text, part) else part
         return Thing(text)
+
+    def _shaped(self, text: str) -> Part | None:
+        """Several things and the shape in which they stand: "five stars in a row"."""
+        for shape, phrase in words.SHAPED_LIKE.items():
+            if match := phrase.fullmatch(text):
+                part = self.read(match[1])
+                if isinstance(part, Apart) and not self.is_name(text, part):
+                    return replace(part, boxes=boxes_of(len(part.parts), shape))
+        return None
 
     def _apart(self, text: str) -> Part | None:
         if pair := _split(text, words.BETWEEN):

@@ -56,6 +56,47 @@ def test_a_white_body_with_a_gap_in_its_outline_stays_and_a_gap_between_legs_goe
     assert cut.opacity[80 - top, 63 - left] < 0.5
 
 
+def seen(picture: Tensor, behind: float) -> Tensor:
+    """A cut-out (3, 128, 128) where it was on its sheet, before a grey."""
+    cut = cut_out(picture)
+    left, top, width, height = (round(side * SIZE) for side in cut.box)
+    whole = torch.full((3, SIZE, SIZE), behind)
+    part = whole[:, top : top + height, left : left + width]
+    part.copy_(cut.layer[:3] + part * (1 - cut.opacity))
+    return whole
+
+
+def test_grain_of_the_paper_keeps_no_paper_between_things() -> None:
+    cover = torch.zeros(SIZE, SIZE)
+    cover[20:40, 20:108] = cover[60:80, 20:100] = cover[20:110, 102:108] = 1
+    grain = 0.06 * torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    picture = on_paper(cover, (0.2, 0.3, 0.8)) - 2 * 0.06 * (grain > 0.03) * (1 - cover)
+    assert float(seen(picture, 0.0)[:, 44:56, 30:90].mean()) < 0.1
+
+
+def test_a_smear_about_a_thing_is_seen_through_and_a_pale_thing_is_not() -> None:
+    thing = disc(30)
+    smeared = on_paper(thing, (0.1, 0.4, 0.1)) - 0.16 * (disc(36) - thing)
+    assert float(seen(smeared, 0.0)[:, 64, 97:99].max()) < 0.55
+    assert float(cut_out(on_paper(disc(40), (0.93, 0.93, 0.93))).opacity[40, 40]) == 1
+
+
+def test_a_pale_edge_is_soft() -> None:
+    scraps = torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(1)) > 0.5
+    ragged = torch.maximum(disc(38), disc(42) * scraps)
+    opacity = cut_out(on_paper(ragged, (0.9, 0.9, 0.9))).opacity
+    steps = torch.cat([opacity.diff(dim=0).abs().flatten(), opacity.diff(dim=1).abs().flatten()])
+    assert float((steps > 0.7).float().sum()) < 20
+
+
+def test_what_has_clear_ink_on_three_sides_is_no_smear() -> None:
+    masts = torch.zeros(SIZE, SIZE)
+    masts[20:100, 40:46] = masts[20:100, 60:66] = masts[94:112, 10:118] = 1
+    picture = on_paper(masts, (0.1, 0.1, 0.3))
+    picture[:, 30:94, 46:60] -= 2 * 0.08
+    assert float(seen(picture, 0.0)[:, 40:90, 50:56].min()) > 0.85, "the sail"
+
+
 def test_specks_are_left_behind() -> None:
     cover = disc(20)
     cover[5:7, 5:7] = 1

@@ -95,8 +95,7 @@ def blocks(*colours: tuple[float, float, float]) -> list[Tensor]:
 
 def test_things_stand_in_their_places() -> None:
     red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
-    picture = (scene("a fox above a car").composed(blocks(red, blue))[0] + 1) / 2
-    assert picture.shape == (3, 128, 128), "twice as large as a drawing, which it holds unshrunk"
+    picture = (scene("a fox above a car").composed(blocks(red, blue), 2)[0] + 1) / 2
     assert torch.allclose(picture[:, 33, 64], torch.tensor(red), atol=0.02)
     assert torch.allclose(picture[:, 94, 64], torch.tensor(blue), atol=0.02)
     assert torch.allclose(picture[:, 64, 4], torch.ones(3))
@@ -104,12 +103,21 @@ def test_things_stand_in_their_places() -> None:
     assert abs(float(picture[1, :64].mean()) - float((both[0, 1, :32].mean() + 1) / 2)) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("text", "larger"), [("a fox above a car", 1), ("four cats", 1), ("five cats", 2), ("a cat on a car", 2)]
+)
+def test_a_scene_is_larger_where_a_half_would_not_hold_its_things(text: str, larger: int) -> None:
+    engine = engine_of(text)
+    drawings = blocks(*[(1.0, 0.0, 0.0)] * len(engine.drawn_as))
+    assert engine.composed(drawings).shape[-1] == larger * 64
+
+
 def test_finished_scenes_and_looks_at_them() -> None:
     text = "a fox above a car"
     engine, wish = scene(text), Wish(((text, 1.0),), style="flat")
     x = torch.randn(2, *engine.latents.shape, generator=torch.Generator().manual_seed(0))
     finished = engine.latents.finish(x, wish)
-    assert finished.shape == (2, 3, *[2 * painter().latents.finish(x[:, 0], wish).shape[-1]] * 2)
+    assert finished.shape == (2, 3, *painter().latents.finish(x[:, 0], wish).shape[-2:])
     assert engine.latents.decode(x).shape == (2, 3, engine.size, engine.size)
 
 

@@ -40,6 +40,7 @@ def cut_out(picture: Tensor) -> Cutout:
     """A drawing (3, S, S) in [-1, 1] cut out.
 
     Paper is what is near white and joined to the border; white inside a drawing, such as the white of an eye, stays.
+    Smears on the paper about a drawing are seen through.
     """
     size = picture.shape[-1]
     colour = (picture + 1) / 2
@@ -81,7 +82,8 @@ def _body(dark: Tensor, drawn: Tensor) -> Tensor:
     pale = drawn & ~clear
     sure = pale & (dark > SMEAR) if (clear & drawn).sum() > pale.sum() else pale
     wide = grown(grown(sure, -room), 3 * room) & pale if room else pale
-    wide = wide | pale & (_sides(dark > CLEAR) > 2)
+    sides = _sides(dark > CLEAR) > 2
+    wide = wide | reached(grown(sure & sides, -RIM), pale & sides)
     even = _smooth((wide | clear & drawn).float(), 2) > 0.5  # a pale edge is ragged
     return drawn & (grown(clear & drawn, 1) | wide & even)
 
@@ -134,7 +136,7 @@ def _unmixed(colour: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """Opacity (H, W) and colours (3, H, W) of a drawing whose rim is mixed with white.
 
     A pixel of the rim has the colour of the drawing next to it; how far it is from white on the way there is its
-    opacity.
+    opacity. In a line with no inner part the darkest pixel nearby stands for that colour.
     """
     solid = grown(drawn, -RIM)
     spread, weight = colour * solid, solid.float()[None]
@@ -145,10 +147,10 @@ def _unmixed(colour: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     away = 1 - inner
     share = ((1 - colour) * away).sum(0) / away.square().sum(0).clamp_min(0.02)
     rim = drawn & ~solid & (weight[0] > 0)
-    soft = _smooth(_smooth(drawn.float()))
+    soft = (2 * _smooth(_smooth(drawn.float())) - 1).clamp_min(0)
     share = torch.where(away.amax(0) > CLEAR, share.clamp(0, 1), soft)  # white has no colour to tell its share by
     ink = (1 - colour).amax(0)
-    thin = ink / F.max_pool2d(ink[None, None], 2 * RIM - 1, 1, RIM - 1)[0, 0].clamp_min(CLEAR)  # has no inner part
+    thin = ink / F.max_pool2d(ink[None, None], 2 * RIM - 1, 1, RIM - 1)[0, 0].clamp_min(CLEAR)
     narrow = drawn & ~solid & (weight[0] == 0)
     inner = torch.where(narrow, 1 - (1 - colour) / thin.clamp_min(1e-6), inner)
     opacity = torch.where(rim, share, torch.where(narrow, thin, drawn.float()))

@@ -25,6 +25,7 @@ from lienzo.tasks.engines.cutouts import Cutout, cut_out
 from lienzo.tasks.engines.painter import PainterEngine
 
 LARGER = 2  # a scene has more pixels a side than a drawing, so that half of it still holds a whole drawing
+ROOMY = 0.5  # of the side: what has so much of a plain scene is drawn clearly enough without them
 FORM = 0.8  # likeness from which on a guessed form of a word is believed
 BETTER = 0.06  # likeness by which another form of a word must be ahead of the one that was said
 IN_SETTING = (0.9, 0.74)  # of the width and the height, for things before a backdrop
@@ -103,13 +104,17 @@ class SceneEngine:
     def _finish(self, latents: Tensor, wish: Wish) -> Tensor:
         return self.composed(self.drawings(latents, wish))
 
-    def composed(self, drawings: list[Tensor], larger: int = LARGER) -> Tensor:
-        """Drawings (B, 3, S, S) of the things in their places, (B, 3, larger * S, larger * S) in [-1, 1]."""
-        size = larger * drawings[0].shape[-1]
+    def composed(self, drawings: list[Tensor], larger: int | None = None) -> Tensor:
+        """Drawings (B, 3, S, S) of the things in their places, (B, 3, larger * S, larger * S) in [-1, 1].
+
+        By default, two to four things beside each other on white get the size of a drawing, and all else `LARGER`.
+        """
+        plain = self.scene.setting is None and not _touches(self.scene.layout)
+        roomy = plain and isinstance(self.scene.layout, Apart) and _smallest(self.scene.layout) >= ROOMY
+        size = (larger or (1 if roomy else LARGER)) * drawings[0].shape[-1]
         pictures = []
         for own in zip(*drawings, strict=True):
             cutouts = [cut_out(drawing.detach().cpu()) for drawing in own]
-            plain = self.scene.setting is None and not _touches(self.scene.layout)
             pictures.append(self._beside(own, cutouts, size) if plain else self._painted(cutouts, size))
         return torch.stack(pictures).to(drawings[0].device)
 
@@ -243,6 +248,13 @@ def placed(picture: Tensor, box: Box) -> Tensor:
     left, top = min(left, size - side), min(top, size - side)
     small = F.interpolate(picture, (side, side), mode="bilinear", antialias=True)
     return F.pad(small, (left, size - side - left, top, size - side - top), value=1.0)
+
+
+def _smallest(part: Part, side: float = 1.0) -> float:
+    """The side of the smallest place in parts that stand apart, in a square of a side."""
+    if not isinstance(part, Apart):
+        return side
+    return min(_smallest(own, side * box[2]) for own, box in zip(part.parts, part.boxes, strict=True))
 
 
 def _touches(part: Part) -> bool:

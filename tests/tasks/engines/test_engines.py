@@ -17,7 +17,7 @@ from lienzo.tasks.create import Create
 from lienzo.tasks.engines import ENGINES, engine_for
 from lienzo.tasks.engines.adm import AdmEngine
 from lienzo.tasks.engines.base import Wish
-from lienzo.tasks.engines.painter import DEFAULT_STYLE, PainterEngine
+from lienzo.tasks.engines.painter import COLOURED, DEFAULT_STYLE, PainterEngine
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
@@ -76,6 +76,20 @@ def test_guidance_is_linear_in_its_scale() -> None:
     plain, none, twice = (engine.denoiser(wish, 2, scale)(x, sigma) for scale in (1.0, 0.0, 2.0))
     assert torch.allclose(twice, none + 2 * (plain - none), atol=1e-4)
     assert not torch.allclose(plain, none, atol=1e-3)
+
+
+def test_a_told_colour_leaves_less_to_guidance() -> None:
+    engine = painter()
+    x, sigma = torch.randn(1, *engine.latents.shape), torch.tensor([0.5])
+
+    def out(text: str, scale: float) -> torch.Tensor:
+        return engine.denoiser(Wish(((text, 1.0),), "flat", seeds=(1,)), 1, scale)(x, sigma)
+
+    for text, share in (("blue fox", COLOURED), ("fox", 1.0)):
+        once = out(text, 1.0)
+        push = once - out(text, 0.0)
+        assert torch.allclose(out(text, 3.0), once + 2 * share * push, atol=1e-4)
+        assert push.abs().max() > 1e-3
 
 
 def test_what_is_unwanted_takes_the_place_of_nothing() -> None:

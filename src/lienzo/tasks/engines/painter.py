@@ -36,6 +36,7 @@ UNEVEN = {"clip art": 0.04}  # likeness by which a style must be ahead to be tak
 WHOLE_NAME = 0.93  # likeness to a remembered name from which on a colour belongs to the name
 SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
 COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
+COLOURED = 0.5  # share of the guidance's push that is left to the sentence where a colour pulls too
 LARGEST = 0.94  # of a drawing on its sheet
 _BLENDED = ("codes", "likeness")
 
@@ -166,6 +167,8 @@ class PainterEngine:
         if colour is not None and "colour" in cond:
             cond["colour"] = torch.full_like(manners, colour)
         uncond = {**cond, "keep": ~everywhere} if away is None else {**self._cond(away, manners), "keep": everywhere}
+        if self._coloured(cond) and guidance > 1:
+            guidance = 1 + COLOURED * (guidance - 1)
         network, memory = self._vivid(FlowDenoiser(self.model, prediction="x0"), cond), self.model.memory
         detailed = classifier_free(network, cond, uncond, guidance, joined=memory is None)
         if memory is None:
@@ -178,15 +181,20 @@ class PainterEngine:
 
     def _vivid(self, network: Model, cond: Mapping[str, Any]) -> Model:
         """The network with the pull of a colour made stronger, where one is told."""
-        none = len(self.model.colours)
-        if not none or int(cond["colour"][0]) == none:
+        if not self._coloured(cond):
             return network
+        none = len(self.model.colours)
 
         def vivid(x: Tensor, sigma: Tensor, **told: Any) -> Tensor:
             pale = network(x, sigma, **{**told, "colour": torch.full_like(told["colour"], none)})
             return pale + COLOUR_PULL * (network(x, sigma, **told) - pale)
 
         return vivid
+
+    def _coloured(self, cond: Mapping[str, Any]) -> bool:
+        """Whether a colour is told."""
+        none = len(self.model.colours)
+        return none > 0 and int(cond["colour"][0]) != none
 
     def _cond(self, wish: Wish, manners: Tensor) -> dict[str, Any]:
         """What the network is told of a wish."""

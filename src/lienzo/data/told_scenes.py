@@ -70,7 +70,7 @@ Part = Thing | Apart | Touching
 
 
 class Vocabulary(Protocol):
-    """The names that a painter knows; likenesses are at most 1."""
+    """The names that a painter knows; likenesses are at most 1, which the very name has."""
 
     def nearest(self, text: str) -> tuple[str, float]:
         """The name that a text is likest to, and how like."""
@@ -111,6 +111,8 @@ def told_scene(text: str, vocabulary: Vocabulary | None = None) -> ToldScene | N
             thing; and what is like none of them, as in "a man with a temper", is no thing.
     """
     text = text.strip()
+    if vocabulary is not None and vocabulary.nearest(bare(text))[1] >= 1:
+        return None
     rest, setting = told_setting(text)
     standing = setting is not None and not setting.floating
     reader = _Reader(vocabulary, standing)

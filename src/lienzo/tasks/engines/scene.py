@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo.core.seeds import derived_seed
+from lienzo.data.lexicon import to_english
 from lienzo.data.phrases import bare, find_colour
 from lienzo.data.told_scenes import Apart, Box, Part, Thing, ToldScene, Touching, told_scene, worn_where
 from lienzo.data.word_forms import base_forms
@@ -219,7 +220,11 @@ class Namer:
         memory = self.painter.model.memory
         if memory is None:
             return "", 1.0
-        likeness = memory.likeness(self.painter.read([bare(text)]))[0]
+        said = list(dict.fromkeys((bare(text), bare(to_english(text)))))
+        for name in said:  # its translations draw a name's direction away from its own words
+            if name in memory.names:
+                return name, 1.0
+        likeness = memory.likeness(self.painter.read(said)).amax(0)
         best = int(likeness.argmax())
         return memory.names[int(memory.name[best])], float(likeness[best])
 

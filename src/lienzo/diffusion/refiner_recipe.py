@@ -1,9 +1,8 @@
 """Training the refiner on what it will see: one-step guesses of pictures, which it is to finish.
 
 Besides the difference of pixels and edges it minimises the distance of feature maps (Zhang et al. 2018, arXiv
-1801.03924): pixels alone are served best by blur where the guess leaves two drawings open. A CLIP reads what was made
-and what it should be. Some pictures are asked for in another style than their own: these have no target, only a layout
-to keep and the CLIP to convince.
+1801.03924): pixels alone are served best by blur where the guess leaves two drawings open. And a CLIP reads in what
+was made the thing and the style.
 """
 
 from __future__ import annotations
@@ -31,11 +30,8 @@ Reading = Callable[[Tensor], tuple[Tensor, Tensor]]
 SHORTEST, LONGEST = 0.03, 0.95  # flow times of the guesses; most are short, for what is sampled is nearly clean
 FORGOTTEN = 0.1  # share of the pictures that the painter draws without being reminded of themselves
 LARGEST_GUIDANCE = 3.0  # of the guesses; drawings are made with as much
-RESTYLED = 0.25  # share of the pictures that are asked for in another style, where a CLIP reads them
-LAYOUT = 0.5  # weight of what a restyled picture keeps: the deepest features, and colours and light at LAYOUT_SIDE
-LAYOUT_SIDE = 16  # pixels
 MEANING = 0.2  # weight of the distance between the CLIP vectors of a finished picture and of the real one
-STYLE = 0.1  # weight of the CLIP's doubt that a finished picture is in its style
+STYLE = 0.05  # weight of the CLIP's doubt that a finished picture is in its style
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,10 +39,10 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def feature_distances(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Mean squared differences (maps, B) of feature maps (B, C, h, w), each place normalised over its channels."""
+def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """Mean squared difference of feature maps (B, C, h, w), each place normalised over its channels; a scalar."""
     pairs = [(F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)) for a, b in zip(one, other, strict=True)]
-    return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in pairs])
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Reminded:
 
 
 class RefinerRecipe(Recipe):
-    """Input: the painter's guess of the picture from a noisy one; target: the real picture, or none (see `RESTYLED`).
+    """Input: the painter's guess of the picture from a noisy one; target: the real picture.
 
     Args:
         images: uint8 (N, S, S, 3), row for row the pictures of `data`, `config["scale"]` times the size of the code.
@@ -160,50 +156,35 @@ class RefinerRecipe(Recipe):
     def batch(self, start: int, generator: Generator) -> Batch:
         rows = rows_at(len(self.images) - self.held, start, self.batch_size, self.seed)
         batch = self._pairs(torch.from_numpy(rows), generator)
-        count, styles, own = len(rows), len(self.config.get("styles", ())), batch["style"]
+        count, styles = len(rows), len(self.config.get("styles", ()))
         # Drawings of other painters come without sentence or style, or with such as it has never heard of.
         batch["keep"] = torch.rand(count, generator=generator) >= 0.1
-        told = torch.where(torch.rand(count, generator=generator) < 0.1, styles, own)
-        other = (own + torch.randint(1, max(styles, 2), (count,), generator=generator)) % max(styles, 1)
-        share = RESTYLED if self.reading is not None else 0.0
-        batch["restyled"] = (torch.rand(count, generator=generator) < share) & (other != own)
-        batch["style"] = torch.where(batch["restyled"], other, told)
+        batch["style"] = torch.where(torch.rand(count, generator=generator) < 0.1, styles, batch["style"])
         return batch
 
     def step(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        target, restyled = batch["target"], batch["restyled"].float()
+        target = batch["target"]
         x = batch["input"].contiguous(memory_format=torch.channels_last)
         made = model(x, batch["text"], batch["style"], batch["keep"])
-        own = (1 - restyled) / (1 - restyled).sum().clamp_min(1)
-
-        def mean(difference: Tensor) -> Tensor:
-            """Of the pictures in their own style."""
-            return (difference.abs().flatten(1).mean(1) * own).sum()
-
-        across = [mean(a - b) for a, b in zip(edges(made), edges(target), strict=True)]
-        layout = (F.adaptive_avg_pool2d(made - target, LAYOUT_SIDE)).abs().flatten(1).mean(1)
-        losses = {"l1": mean(made - target), "edges": across[0] + across[1]}
+        across = [(a - b).abs().mean() for a, b in zip(edges(made), edges(target), strict=True)]
+        losses = {"l1": (made - target).abs().mean(), "edges": across[0] + across[1]}
         if self.features is not None:
             with torch.no_grad():
                 wanted = self.features((target + 1) / 2)
-            apart = feature_distances(self.features((made + 1) / 2), wanted)
-            losses["features"] = (apart.mean(0) * own).sum()
-            layout = layout + apart[-1]
+            losses["features"] = feature_distance(self.features((made + 1) / 2), wanted)
         if self.reading is not None:
-            losses |= self._read(made, target, batch["style"], own)
-        losses["layout"] = LAYOUT * (layout * restyled).mean()
+            losses |= self._read(made, target, batch["style"])
         return losses
 
-    def _read(self, made: Tensor, target: Tensor, style: Tensor, own: Tensor) -> dict[str, Tensor]:
-        """What a CLIP finds amiss: in pictures of their own style another thing, in all another style than the told."""
+    def _read(self, made: Tensor, target: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """What a CLIP finds amiss: another thing than in the real picture, another style than was told."""
         assert self.reading is not None
         with torch.no_grad():
             wanted, _ = self.reading((target + 1) / 2)
         vectors, logits = self.reading((made + 1) / 2)
         none = len(self.config["styles"])
         doubt = F.cross_entropy(logits.float(), style, ignore_index=none, reduction="sum") / len(style)
-        meaning = ((1 - (vectors * wanted).sum(1)) * own).sum()
-        return {"meaning": MEANING * meaning, "style": STYLE * doubt}
+        return {"meaning": MEANING * (1 - (vectors * wanted).sum(1)).mean(), "style": STYLE * doubt}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """PSNR in dB to the real pictures, before and after, on the kept pictures."""

@@ -412,10 +412,9 @@ STAGES: dict[str, Stage] = {
         (16, 128), {"learning_rate": 1.5e-3}, look=60, figure="psnr",
         title="Refiner of the painter's drawings, 64 to 128 px",
         description="A residual U-Net, told sentence and style, trained on the painter's guesses against pixels, edges "
-        "and the guide's feature maps, and by what the guide reads in them: the thing and the style. A quarter of the "
-        "drawings were asked for in another style than their own.",
-        limits="Cleans grain, closes edges, whitens paper; what the painter left vague stays vague. Another style than "
-        "the drawing's own is hinted at by colours and shading, no more.",
+        "and the guide's feature maps, and by what the guide reads in them: the thing and the style.",
+        limits="Cleans grain, closes edges, whitens paper; what the painter left vague stays vague. Told "
+        "another style than the drawing's own, it changes little.",
     ),
     "upscaler": Stage(
         upscaler,

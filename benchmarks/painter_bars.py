@@ -370,6 +370,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, default=Path("painter_bars.png"))
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
+    if given.count < TWENTY:
+        parser.error(f"--count must be at least {TWENTY}: a thing is named among so many.")
     studio = Studio(given.corpus, given.models, given.count)
     pairs = [row for row in studio.things if studio.data.records[row].withheld_pair]
     known, known_pictures = recall(studio, studio.chosen(studio.learned()), "training prompts")

@@ -1,8 +1,10 @@
-"""Weights in the order in which the CPU's kernels read them, for networks that are run many times without a gradient.
+"""Weights as the CPU reads them fastest, for networks that are run many times without a gradient.
 
 On a CPU every convolution and every larger linear layer first copies its weights into blocks. On small feature maps
 with many channels that copy takes longer than the arithmetic: a 3x3 convolution of 1280 channels on 8x8 positions is
-2 to 4 times as fast when it is done once, beforehand.
+2 to 4 times as fast when it is done once, beforehand. Wide 3x3 convolutions in float32 that are not too large get
+weights for `winograd`, which makes them about twice as fast again and takes more memory: a tenth more for the whole of
+Stable Diffusion's U-Net.
 """
 
 from __future__ import annotations
@@ -12,6 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lienzo.nn.gated import GatedGelu
+from lienzo.nn.winograd import WinogradConv2d
+
+NARROW = 192
+"""Channels below which the transforms of a `WinogradConv2d` cost what its products save."""
+LARGEST = {4: 3 * 2**20, 2: 12 * 2**20}
+"""Weights up to which a 3x3 convolution is computed in tiles of 4 or 2; on larger ones the memory would be felt."""
 
 
 class PackedLinear(nn.Module):
@@ -82,7 +90,7 @@ class PackedConv2d(nn.Module):
 def pack(part: nn.Module) -> bool:
     """Pack the linear layers and convolutions inside `part`, in place and for good, where this is possible.
 
-    The packed weights stand instead of the others, so that no more memory is needed. They are no parameters: the part
+    The packed weights stand instead of the others. They are no parameters: the part
     can afterwards be neither trained, saved, converted to another dtype nor moved to another device. Gradients with
     respect to its inputs remain possible, by unpacking each weight when it is needed.
 
@@ -124,8 +132,19 @@ def _packed(layer: nn.Module) -> nn.Module | None:
     if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
     plain = (*layer.stride, *layer.dilation, layer.groups) == (1,) * 5 and not any(layer.padding)
+    if tile := _winograd_tile(layer):
+        return WinogradConv2d(layer, tile)
     # the packed order of a 1x1 convolution depends on the size of the features, that of a linear layer does not
     return PackedLinear(layer) if layer.kernel_size == (1, 1) and plain else PackedConv2d(layer)
+
+
+def _winograd_tile(layer: nn.Conv2d) -> int:
+    """Side of the tiles in which a convolution is best computed; 0 where it is best computed directly."""
+    form = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    plain = form == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and layer.weight.dtype == torch.float32
+    if not plain or min(layer.in_channels, layer.out_channels) < NARROW:
+        return 0
+    return next((tile for tile, largest in LARGEST.items() if layer.weight.numel() <= largest), 0)
 
 
 def _needs_gradient(x: Tensor) -> bool:

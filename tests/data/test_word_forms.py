@@ -11,9 +11,10 @@ from lienzo.data.word_forms import MOST, base_forms
     ("many", "one"),
     [
         ("cats", "cat"), ("red hearts", "red heart"), ("boxes", "box"), ("cherries", "cherry"), ("wolves", "wolf"),
-        ("gatos", "gato"), ("corazones rojos", "corazón rojo"), ("peces", "pez"), ("flores", "flor"),
-        ("кота", "кот"), ("кошек", "кошка"), ("звёзд", "звезда"), 
-        ("красных яблока", "красное яблоко"), ("деревьев", "дерево"),
+        ("cookies", "cookie"), ("shoes", "shoe"), ("buses", "bus"), ("red tables", "red wooden table"),
+        ("gatos", "gato"), ("corazones rojos", "corazón rojo"), ("peces", "fish"), ("flores", "flor"), ("soles", "sol"),
+        ("gnomos", "gnomo"), ("кота", "кот"), ("кошек", "кошка"), ("звёзд", "звезда"), ("деревьев", "tree"),
+        ("красных яблока", "red apple"), ("птенца", "птенец"), ("детей", "child"),
     ],
 )  # fmt: skip
 def test_one_of_many(many: str, one: str) -> None:
@@ -28,8 +29,10 @@ def test_one_of_many(many: str, one: str) -> None:
         ("собаку", "собака"),
         ("домом", "дом"),
         ("шляпе", "шляпа"),
-        ("короне", "корона"),
-        ("красной шляпе", "красная шляпа"),
+        ("Короне", "корона"),
+        ("клоуна", "клоун"),
+        ("красной шляпе", "red hat"),
+        ("une table", "une wooden table"),
     ],
 )
 def test_cases(said: str, name: str) -> None:
@@ -38,8 +41,14 @@ def test_cases(said: str, name: str) -> None:
 
 def test_what_is_not_counted_stays_a_plural() -> None:
     assert base_forms("glasses") == ("glasses",)
-    assert base_forms("un bus") == ("un bus",)
+    assert base_forms("un bus") == ("a bus", "un bus")
+
+
+def test_words_that_no_one_knows_stay() -> None:
+    assert base_forms("бармаглота") == ("бармаглота",)
+    assert base_forms("бармаглота и клоуна") == ("бармаглота and clown", "бармаглота и клоун", "бармаглота и клоуна")
 
 
 def test_long_phrases_have_few_forms() -> None:
-    assert len(base_forms("красивой большой старой синей деревянной лодке")) <= MOST + 1
+    assert len(base_forms("boxes watches buses dresses foxes axes classes", many=True)) <= MOST + 1
+    assert len(base_forms("красивой большой старой синей деревянной лодке")) == 3

@@ -1,6 +1,6 @@
 import pytest
 
-from lienzo.data.words import clean_name, concept_of, family_of, is_word, singular, slug, unique
+from lienzo.data.words import clean_name, concept_of, family_of, is_word, singular, singulars, slug, unique
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,12 @@ def test_clean_name(text: str, sentence: bool, expected: str) -> None:
 )
 def test_singular(word: str, expected: str) -> None:
     assert singular(word) == expected
+
+
+def test_singulars_are_guesses() -> None:
+    for plural, one in (("shoes", "shoe"), ("buses", "bus"), ("cookies", "cookie"), ("mice", "mouse")):
+        assert one in singulars(plural)
+    assert not list(singulars("glass"))
 
 
 def test_one_thing_has_one_concept_in_every_spelling() -> None:

@@ -42,11 +42,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a word or phrase is in English; see `Row`, and `LOOSE`."""
+    """What a word or phrase is in English; see `Row`, and `LOOSE`. `base` is the form that the table has."""
 
     english: str
     adjective: bool = False
     loose: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def lexicon_of(language: str, rows: Sequence[Row], english: frozenset[str]) -> L
     stem = STEMS[language]
     for loose in (False, True):
         said = [
-            (word.removeprefix(LOOSE).split(), Entry(row.english, row.adjective, loose))
+            ((base := word.removeprefix(LOOSE)).split(), Entry(row.english, row.adjective, loose, base))
             for row in rows
             for word in (row.es if language == "es" else row.ru)
             if word.startswith(LOOSE) == loose

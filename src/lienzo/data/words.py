@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _ARTICLE = re.compile(r"^(?:an?|the|some)\s+", re.IGNORECASE)
 _NUMBER_WORDS = frozenset("one two three four five six seven eight nine ten eleven twelve".split())
@@ -12,6 +12,14 @@ _KEEPS_ITS_S = frozenset(
     "bus gas lens news chess tennis christmas scissors glasses sunglasses goggles pants jeans trousers shorts "
     "binoculars headphones cactus octopus walrus hippopotamus rhinoceros compass grass dress series".split()
 )
+_PLURALS = tuple(
+    (re.compile(plural, re.DOTALL), end)
+    for plural, end in ((r"(..+)ies", "y"), (r"(.+(?:ch|sh|x|ss|z|o))es", ""), (r"(.+)s", ""), (r"(.+s)es", ""))
+)
+_IRREGULAR = {
+    "men": "man", "women": "woman", "people": "person", "children": "child", "mice": "mouse", "geese": "goose",
+    "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "loaves": "loaf",
+}  # fmt: skip
 _PEOPLE = frozenset(
     "man woman men women person people boy girl boys girls child baby adult older old male female mother father "
     "in with and the holding".split()
@@ -42,13 +50,21 @@ def slug(text: str, limit: int = 64) -> str:
 
 def singular(word: str) -> str:
     """The singular of a regular English plural; other words come back as they are."""
-    if len(word) < 4 or word in _KEEPS_ITS_S or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+    if len(word) < 4 or word in _KEEPS_ITS_S or word.endswith("is"):
         return word
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "xes", "sses", "zes", "oes")):
-        return word[:-2]
-    return word[:-1]
+    return next(_regular(word), word)
+
+
+def singulars(word: str) -> Iterator[str]:
+    """What an English word may be the plural of, the likeliest first: "cookies" of "cooky" or "cookie"."""
+    return iter((_IRREGULAR[word],)) if word in _IRREGULAR else _regular(word)
+
+
+def _regular(word: str) -> Iterator[str]:
+    if not word.endswith(("ss", "us")):
+        for plural, end in _PLURALS:
+            if match := plural.fullmatch(word):
+                yield match[1] + end
 
 
 def concept_of(name: str) -> str:

@@ -115,7 +115,7 @@ def test_candidates_keep_the_best_score() -> None:
     from lienzo.core.seeds import derived_seed
 
     tries = [7, *(derived_seed(7, "candidate", j) for j in range(1, 4))]
-    single = [next(e for e in create(seed=s) if isinstance(e, Picture)) for s in tries]
+    single = [next(e for e in create(seed=s, candidates=1) if isinstance(e, Picture)) for s in tries]
     best = max(single, key=lambda picture: picture.scores["clip"])
     kept = next(e for e in create(candidates=4) if isinstance(e, Picture))
     assert len({picture.scores["clip"] for picture in single}) == 4
@@ -125,6 +125,35 @@ def test_candidates_keep_the_best_score() -> None:
     both = [e for e in create(candidates=4, n=2, batch=3) if isinstance(e, Picture)]
     assert [e.index for e in both] == [0, 1]
     assert near(both[0].image, best.image)
+
+
+@pytest.mark.parametrize(
+    ("options", "candidates"),
+    [
+        ({}, 4),
+        ({"preset": "draft"}, 1),
+        ({"candidates": 2}, 2),
+        ({"clip_guidance": 0.2}, 1),
+        ({"init": "start.png"}, 1),
+        ({"prompt": "a cat left of a dog"}, 1),
+        ({"model": "adm-64", "steps": 2}, 1),
+    ],
+)
+def test_how_many_candidates_unasked(options: dict[str, Any], candidates: int) -> None:
+    if "init" in options:
+        a_picture("start.png", 32)
+    made = next(e for e in create(**options) if isinstance(e, Picture))
+    assert made.recipe["options"]["candidates"] == candidates
+
+
+def test_clip_chooses_by_the_style_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lienzo.tasks.perceptors import Judges
+
+    heard: list[str] = []
+    monkeypatch.setattr(Judges, "score", lambda self, pictures, text: heard.append(text) or [0.0] * len(pictures))
+    create(prompt="a red fox, flat", candidates=1)
+    create(prompt="a red fox, watercolor", candidates=1)  # a filter, which comes after the choice
+    assert heard == ["a red fox, flat", "a red fox"]
 
 
 @pytest.mark.parametrize("style", [name for name, style in STYLES.items() if style.filter])
@@ -245,6 +274,7 @@ def test_the_secondary_network_guides_pixel_models() -> None:
 def test_clip_guidance_pulls_towards_the_words() -> None:
     """Guided by a CLIP, the picture scores higher with that CLIP than unguided, on average over seeds."""
     options: dict[str, Any] = {"n": 6, "steps": 8, "refine": False, "upscaler": "none", "size": 16, "batch": 6}
+    options["candidates"] = 1
 
     def mean(**more: Any) -> float:
         return float(np.mean([e.scores["clip"] for e in create(**options, **more) if isinstance(e, Picture)]))
@@ -333,7 +363,7 @@ def test_no_path_gets_into_the_picture(tiny_home: Path, tmp_path: Path) -> None:
 
 def test_previews_are_written_beside_and_removed() -> None:
     seen = []
-    for event in run(Create.make(**FAST, previews=1, out=Path("fox.png"))):
+    for event in run(Create.make(**FAST, previews=1, candidates=1, out=Path("fox.png"))):
         if isinstance(event, Preview):
             seen.append(load_picture("fox.preview.png"))
             assert np.array_equal(seen[-1], event.image)
@@ -503,7 +533,7 @@ def test_presets_change_and_given_values_win() -> None:
 
 
 def test_events_of_a_run_are_in_order() -> None:
-    events = create(n=2, previews=2)
+    events = create(n=2, previews=2, candidates=1)
     paint = [e for e in events if isinstance(e, Progress) and e.stage == "paint"]
     assert [e.done for e in paint] == [1, 2, 3, 4, 5, 6]
     assert {e.total for e in paint} == {6}

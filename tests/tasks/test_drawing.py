@@ -57,6 +57,7 @@ def mask() -> Path:
 
 def created(model: Path | str, **options: Any) -> np.ndarray:
     given = {"prompt": "a red fox", "seed": 5, "steps": 2, "size": 16, "upscaler": "none", "model": str(model)}
+    given["candidates"] = 1  # an artist does not choose
     events = list(run(Create.make(**{**given, **options})))
     return next(event.image for event in events if isinstance(event, Picture))
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOOSE = 0.006  # likeness within which names count as the same
-SAME_STYLE = 0.03  # likeness that the wanted style is worth: another name is worse than another style
+SAME_STYLE = 0.06  # likeness that the wanted style is worth
 
 
 @dataclass(frozen=True)

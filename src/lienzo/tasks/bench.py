@@ -26,7 +26,7 @@ from lienzo.tasks.perceptors import Judges, open_perceptors
 from lienzo.tasks.upscalers import Upscaler, open_upscaler
 from lienzo.weights.store import resolve, sha256
 
-BEHAVIOUR = 2  # rises when the same recipe would make another picture
+BEHAVIOUR = 3  # rises when the same recipe would make another picture
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "n", "device")  # options that do not change a picture
 
 
@@ -54,6 +54,7 @@ class Bench(ABC):
         device: where to compute.
 
     Attributes:
+        candidates: pictures tried for each one that is kept.
         size: side of the finished pictures, the longer one where they are not square; see `sides`.
         steps, sampler, guidance: as used; None where the generator has no such thing.
         previews: steps between previews, 0 for none.
@@ -74,6 +75,7 @@ class Bench(ABC):
     def __init__(self, options: Create, wish: Wish, device: torch.device):
         self.options, self.wish, self.device = options, wish, device
         self.notes: list[str] = []
+        self.candidates = options.candidates or 1
         self.judges = open_perceptors(options.clip, device) if options.clip else Judges([], device)
         self.upscaler: Upscaler | None = open_upscaler(options.upscaler, device)
         if self.upscaler is not None and self.upscaler.scale < 2:
@@ -129,7 +131,7 @@ class Bench(ABC):
     def batches(self) -> Iterator[tuple[list[int], list[int]]]:
         """Indices and seeds of each batch; candidates of one picture follow one another."""
         tries = [(i, s if j == 0 else derived_seed(s, "candidate", j))
-                 for i, s in enumerate(seeds_of(self.options)) for j in range(self.options.candidates)]  # fmt: skip
+                 for i, s in enumerate(seeds_of(self.options)) for j in range(self.candidates)]  # fmt: skip
         for start in range(0, len(tries), self.options.batch):
             part = tries[start : start + self.options.batch]
             yield [i for i, _ in part], [s for _, s in part]
@@ -137,13 +139,13 @@ class Bench(ABC):
     def pictures(self) -> Iterator[Event]:
         """Paint everything: events of the sampling, then one finished Picture for each index."""
         best: dict[int, tuple[float, Tensor]] = {}
-        left = dict.fromkeys(range(self.options.n), self.options.candidates)
+        left = dict.fromkeys(range(self.options.n), self.candidates)
         batches = list(self.batches())
         began = time.monotonic()
         seeds = seeds_of(self.options)
         for number, (indices, batch_seeds) in enumerate(batches):
             finished = yield from self._watched(batch_seeds, indices[0], (number, len(batches), began))
-            scores = self.judges.score(finished, self.wish.text)
+            scores = self.judges.score(finished, self.wish.in_style)
             for i, picture, score in zip(indices, finished, scores, strict=True):
                 if i not in best or score > best[i][0]:
                     best[i] = (score, picture)
@@ -182,7 +184,8 @@ class Bench(ABC):
 
     def recipe(self, seed: int) -> dict[str, Any]:
         """Everything that makes this picture again; hashes instead of paths."""
-        options = self.options.model_dump(mode="json", exclude=set(OUTSIDE)) | self.settings() | {"seed": seed}
+        options = self.options.model_dump(mode="json", exclude=set(OUTSIDE)) | self.settings()
+        options |= {"seed": seed, "candidates": self.candidates}
         options["clip"] = [Path(name).stem for name in self.options.clip]
         options |= {name: self.models[name].stem for name in ("upscaler", "secondary") if name in self.models}
         inputs = self.inputs()

@@ -39,7 +39,7 @@ class Create(LatentOptions, GuidanceOptions):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "draft": {"steps": 4, "refine": False},
+        "draft": {"steps": 4, "refine": False, "candidates": 1},
         "normal": {},
         "best": {"steps": 12, "candidates": 8},
     }
@@ -75,8 +75,9 @@ class Create(LatentOptions, GuidanceOptions):
     """Noise put back in each step by samplers that know it."""
     guidance: float = Field(3.0, ge=0, le=30)
     """Classifier-free guidance: how literally the sentence is taken; default for Stable Diffusion: 7.5."""
-    candidates: int = Field(1, ge=1, le=64)
-    """Pictures tried for each one that is kept, the best by CLIP."""
+    candidates: int | None = Field(None, ge=1, le=64)
+    """Pictures tried for each one that is kept, the best by CLIP; default: 4 for a single thing by the painter, which
+    CLIP does not guide, else 1."""
     clip_guidance: float = Field(0.0, ge=0, le=10)
     """Share of its size by which CLIP moves the picture each step; 0 is off. 0.1 to 0.6 for the painter."""
     clip: tuple[str, ...] = ("guide",)

@@ -80,6 +80,8 @@ class Easel(Bench):
         self.sigmas = engine.sigmas(self.steps).to(device)
         self.guides: list[Guide] = []
         self._begin_from(options)
+        if options.candidates is None and not options.clip_guidance and self.init is None:
+            self.candidates = getattr(engine, "candidates", 1)
         if options.secondary and engine.latents.encode is not None:
             raise BadInput("--secondary needs a model that paints in pixels; the painter paints in codes.")
         self.secondary = open_secondary(options.secondary, device)

@@ -53,6 +53,11 @@ class Wish:
         """The wanted subjects in one phrase, for CLIP and for captions."""
         return ", ".join(text for text, weight in self.spoken if weight > 0)
 
+    @property
+    def in_style(self) -> str:
+        """`text` with the style that it is drawn in."""
+        return self.text if self.style is None else f"{self.text}, {self.style}"
+
 
 def _plain(text: str) -> str:
     return " ".join(piece.text.strip() for piece in parse_weights(text) if piece.text and piece.text.strip())
@@ -83,7 +88,8 @@ class Engine(Protocol):
     One that reads prompts in a notation of its own has `read_wish(options) -> Wish`; one whose pictures need not be
     square has `sheet: Sheet`; one with a scale of guidance of its own has `guidance: float`; one that looks at what it
     inpaints has `inpaints = True` and `show(picture, mask)`. With `walks = True` it knows wishes on the way to others.
-    One that paints from a memory of pictures has `remembered(wish) -> list[str]`, which the recipe tells.
+    One that paints from a memory of pictures has `remembered(wish) -> list[str]`, which the recipe tells. One that is
+    fast and uneven has `candidates: int`, among which CLIP chooses unless it guides or another number is asked for.
     """
 
     size: int

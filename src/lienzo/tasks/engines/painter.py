@@ -57,6 +57,7 @@ class PainterEngine:
     steps = STEPS
     sampler = "euler"
     previews = 0
+    candidates = 4
     conditional = True
     walks = True
 

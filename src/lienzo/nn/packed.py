@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lienzo.nn.gated import GatedGelu
 from lienzo.nn.winograd import WinogradConv2d
 
-NARROW = 192
+NARROW = 320
 """Channels below which the transforms of a `WinogradConv2d` cost what its products save."""
 LARGEST = {4: 3 * 2**20, 2: 12 * 2**20}
 """Weights up to which a 3x3 convolution is computed in tiles of 4 or 2; on larger ones the memory would be felt."""

@@ -74,7 +74,7 @@ class Studio:
         seeds: seeds of each prompt of the figures that are means.
     """
 
-    def __init__(self, corpus: Path, models: Path | None, count: int, seeds: int):
+    def __init__(self, corpus: Path, models: Path | None, count: int, seeds: int = 1):
         def opened(name: str) -> Any:  # each file holds a network of its own kind
             return load_model(models / f"{name}.safetensors" if models else resolve(name))
 

@@ -32,7 +32,7 @@ from lienzo.weights.store import resolve
 
 DEFAULT_STYLE = "flat"
 ANY_STYLE = 0.02  # likeness that counts for nothing when a style is left to the seed
-UNEVEN = {"clip art": 0.04}  # likeness by which a style must be ahead to be taken unasked: its drawings are uneven
+UNEVEN = {"clip art": 0.08}  # likeness by which a style must be ahead to be taken unasked: its drawings are uneven
 WHOLE_NAME = 0.93  # likeness to a remembered name from which on a colour belongs to the name
 SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
 COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
@@ -127,9 +127,9 @@ class PainterEngine:
             raise BadInput(f"The painter has no style '{name}'; it has {', '.join(self.styles)}.")
         if name is None and memory is not None:
             suits = sum(memory.suits(self._told(wish)[0], len(self.styles)) for wish in wishes)
-            suits = suits - torch.tensor([UNEVEN.get(style, 0.0) for style in self.styles], device=self.device)
+            uneven = torch.tensor([UNEVEN.get(style, 0.0) for style in self.styles], device=self.device)
             luck = self._dice(wishes[0], count, "style", lambda dice: torch.rand(len(self.styles), generator=dice))
-            return (suits + ANY_STYLE * luck).argmax(1)
+            return (suits - len(wishes) * uneven + ANY_STYLE * luck).argmax(1)
         default = self.styles[0] if len(self.styles) == 1 else DEFAULT_STYLE
         name = default if name is None else name
         index = self.styles.index(name) if name in self.styles else self.model.no_style

@@ -59,7 +59,7 @@ def test_each_cell_has_one_colour() -> None:
     canvas = CellCanvas(1, 8, 8, cells=2)
     picture = canvas.render().detach()[0].view(3, 2, 4, 2, 4)
     assert (picture == picture[:, :, :1, :, :1]).all()
-    assert canvas.colours.shape == (1, 4, 3)
+    assert canvas.colours().shape == (1, 4, 3)
     start = torch.rand(1, 3, 8, 8)
     means = CellCanvas(1, 8, 8, cells=2, start=start).render()
     torch.testing.assert_close(means[0, :, 0, 0], start[0, :, :4, :4].mean((1, 2)))
@@ -68,3 +68,27 @@ def test_each_cell_has_one_colour() -> None:
 def test_there_are_no_more_cells_than_pixels() -> None:
     start = torch.rand(1, 3, 5, 6)
     torch.testing.assert_close(CellCanvas(1, 5, 6, cells=1000, start=start).render(), start)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_change_together(kind: type[CellCanvas]) -> None:
+    """A step along a gradient without any order changes large patches; the single cells alone would give grain."""
+    canvas = kind(1, 64, 96, cells=32, start=torch.full((1, 3, 64, 96), 0.5))
+    before = canvas.render().detach()
+    optimiser = torch.optim.Adam(canvas.parameters(), lr=canvas.lr)
+    noise = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    (canvas.render() * noise).sum().backward()
+    optimiser.step()
+    change = (canvas.render().detach() - before).flatten(0, 2)
+    beside = torch.stack([change[:, :-6].flatten(), change[:, 6:].flatten()])  # two cells away
+    assert torch.corrcoef(beside)[0, 1] > 0.6
+
+
+def test_colours_come_back_into_range() -> None:
+    canvas = HexagonCanvas(2, 24, 36, cells=9, start=torch.rand(2, 3, 24, 36))
+    with torch.no_grad():
+        for layer in canvas.layers:
+            layer += torch.linspace(-2, 2, layer.numel()).view_as(layer)
+    inside = canvas.colours().detach().clamp(0, 1)
+    canvas.project()
+    torch.testing.assert_close(canvas.colours().detach(), inside, atol=1e-5, rtol=0)

@@ -36,6 +36,18 @@ def test_sizes_share_the_first_part_of_the_run(perceptor) -> None:
     assert not canvas.growing
 
 
+def test_each_chapter_begins_small_and_moves_as_far_as_the_first(perceptor) -> None:
+    canvas, moved = a_canvas(share=0.5), []
+    before = canvas.render().detach()
+    for event in paint(canvas, [a_guide(perceptor), a_guide(perceptor)], steps=16, lr=0.02):
+        if isinstance(event, Progress):
+            now = canvas.render().detach()
+            moved.append((now.shape[2:], float((now - before).abs().max()) if now.shape == before.shape else None))
+            before = now
+    assert [shape for shape, _ in moved] == ([SIZES[0]] * 2 + [SIZES[1]] * 2 + [SIZES[2]] * 4) * 2
+    assert min(moved[step][1] or 0 for step in (0, 1, 9)) > 0.015
+
+
 @pytest.mark.parametrize(("steps", "share"), [(1, 0.6), (2, 1.0), (3, 0.0)])
 def test_the_end_is_the_full_size_however_few_steps(perceptor, steps: int, share: float) -> None:
     canvas = a_canvas(share)
@@ -84,7 +96,9 @@ def test_what_has_grown_is_refined_by_smaller_steps(perceptor) -> None:
                 moved.append((canvas.level, float((now - before).abs().max())))
             before = now
     assert min(step for level, step in moved if level == 0) > 0.015
-    assert 0 < max(step for level, step in moved if level == 2) < 0.004
+    refined = [step for level, step in moved if level == 2]
+    assert 0 < max(refined) < 0.004
+    assert refined[-1] < 0.8 * refined[0]
 
 
 def test_halvings_stay_multiples_and_above_the_smallest() -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
 from lienzo.guidance.cutouts import WholeCutouts
+from lienzo.guidance.distances import cosine
 from lienzo.guidance.draws import picture_generators
 from lienzo.guidance.guide import Guide, View, aim, make_guide
 from lienzo.guidance.options import GuidanceOptions
@@ -104,6 +108,24 @@ def test_scale_multiplier_multiplies_prompts_tv_and_range_only(perceptor) -> Non
     torch.testing.assert_close(pull(scale_multiplier=3), 3 * pull())
     none = {"clip_guidance_scale": 0, "tv_scale": 0, "range_scale": 0, "saturation_scale": 5}
     torch.testing.assert_close(pull(scale_multiplier=3, **none), pull(**none))
+
+
+def test_a_veil_is_told_to_the_perceptor_and_lifts(perceptor) -> None:
+    options = GuidanceOptions.make(cutn=200, cutouts="whole")
+    target = replace(aim(perceptor, WholeCutouts(8, options), [[Prompt("red")]]), veil=2.0)
+    clean = torch.zeros(2, 3, 8, 8)
+
+    def told(view: View) -> Tensor:
+        target.loss(view, cosine, picture_generators([1, 2]))
+        assert perceptor.sigmas[-1] is not None
+        return perceptor.sigmas[-1]
+
+    sigma = told(View(clean, clean))
+    assert sigma.shape == (400,)
+    angles = sigma.atan().view(2, 200).sort(1).values / math.atan(2) * 200
+    assert (angles.floor().long() == torch.arange(200)).float().mean() > 0.99  # one cutout in each part of the range
+    assert told(View(clean, clean, progress=1.0)).max() <= 0.5
+    assert (told(View(clean, clean, torch.full((2,), 0.3))) == 0.3).all()  # what is noisy already gets no more
 
 
 def test_gradients_that_are_not_finite_are_counted_not_hidden() -> None:

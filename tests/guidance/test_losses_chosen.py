@@ -36,6 +36,7 @@ AROUND = Surroundings(OTHER * 2 - 1, lambda path: OTHER, [MapPerceptor()])
 LINES = [
     "aesthetic; model=head.safetensors", "colourfulness", "colourfulness; amount=0", "contrast", "edge",
     "edge; colour=navy; thickness=0.3", "init", "init; by=pixels", "palette", "palette; colours=red->blue*5, white",
+    "pigment", "pigment; colour=blue",
     "smoothness", "smoothness; kind=clipped; edge=1", "smoothness; kind=log; edge=0.1", 
     "style; picture=sea.png; points=5",
     "style; picture=sea.png; kind=gram", "symmetry", "symmetry; mirror=vertical", "symmetry; mirror=both",
@@ -98,6 +99,12 @@ def test_losses_are_zero_where_they_should_be() -> None:
     assert value("edge; colour=red; thickness=0.2", framed) == 0
     assert value("edge; colour=red; thickness=0.3", framed) > 0
     assert value("smoothness", red) == 0
+    assert value("pigment", red) == 0
+    assert value("pigment", red - 0.2) == 0
+    brown = torch.tensor([-0.2, -0.8, -0.9]).view(1, 3, 1, 1).expand(1, 3, 10, 10)
+    assert value("pigment", brown) > 0.1
+    assert value("pigment; colour=blue", brown) == 0
+    assert value("pigment", torch.full((1, 3, 10, 10), -0.9)) == 0
     assert value("symmetry; mirror=both", red) == 0
     turned = torch.rand(1, 3, 6, 6)
     turned = turned + turned.flip(-1, -2)
@@ -146,6 +153,7 @@ def test_edges_above_the_limit_are_left_alone_by_clipped_smoothness() -> None:
         ("palette; colours=red*3", AROUND, "cannot be read"),
         ("palette; colours=,", AROUND, "empty"),
         ("palette; colours=red->blue*200, red->blue*200", AROUND, "may be 256"),
+        ("pigment; colour=mauve", AROUND, "there are red, orange"),
         ("edge; thickness=0.9", AROUND, "thickness"),
         ("palette:strong", AROUND, "write a number"),
         ("style", AROUND, "needs a picture"),

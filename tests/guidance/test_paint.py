@@ -111,7 +111,8 @@ def test_an_unknown_optimiser_is_told() -> None:
         next(paint(PixelCanvas(1, 12, 12), Guide(), optimiser="adamm"))
 
 
-def test_learning_rates_drop() -> None:
+@pytest.mark.parametrize("chapters", [1, 2])
+def test_learning_rates_drop_in_each_chapter(chapters: int) -> None:
     """Under a constant gradient sgd without momentum's memory moves by its rate; here the rates themselves are seen."""
     seen: list[float] = []
     optimiser = make_optimiser("sgd", [torch.zeros(1, requires_grad=True)], 1.0)
@@ -124,8 +125,9 @@ def test_learning_rates_drop() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(painting, "make_optimiser", lambda *given: made.append(make_optimiser(*given)) or made[-1])
         guide = Guide(OPTIONS, extra=[("flat", lambda x: x.square().mean((1, 2, 3)), 1.0)])
-        list(paint(Spy(1, 8, 8), guide, steps=8, lr=1.0, drops=(0.5, 0.75)))
-    assert seen == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+        list(paint(Spy(1, 8, 8), [guide] * chapters, steps=8 * chapters, lr=1.0, drops=(0.5, 0.75)))
+    assert seen == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01] * chapters)
+    assert len(made) == 1 + chapters
 
 
 def test_chapters_are_painted_one_after_the_other(perceptor) -> None:
@@ -138,6 +140,19 @@ def test_chapters_are_painted_one_after_the_other(perceptor) -> None:
     end = canvas.render().detach().mean((0, 2, 3))
     assert halfway[0] > halfway[2] + 0.1
     assert end[2] > end[0] + 0.1
+
+
+@pytest.mark.parametrize("steps", [3, 7, 9])
+def test_a_chapter_may_begin_with_a_turn(perceptor, steps: int) -> None:
+    chapters = [a_guide(perceptor, [[Prompt(colour)]], [1]) for colour in ("red", "blue", "white")]
+    turns: list[tuple[Guide, int]] = []
+
+    def turn(guide: Guide) -> None:
+        turns.append((guide, len(perceptor.calls)))
+
+    list(paint(PixelCanvas(1, 8, 8), chapters, steps=steps, turn=turn))
+    assert [guide for guide, _ in turns] == chapters[1:]
+    assert [calls for _, calls in turns] == [-(-steps // 3), -(-2 * steps // 3)]
 
 
 def test_it_stops_when_nothing_becomes_better() -> None:

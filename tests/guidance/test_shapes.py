@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -47,6 +49,19 @@ def test_all_sizes_show_the_same_shapes() -> None:
     assert (torch.nn.functional.avg_pool2d(large, 4) - small).abs().mean() < 0.01
 
 
+def test_shapes_lie_on_a_picture_where_one_is_given() -> None:
+    under = torch.linspace(0, 1, 96).expand(1, 3, 64, 96)
+    trials = Shapes.drawn(40, dice())
+    plain, laid = trials.render(64, 96), trials.render(64, 96, under=under)
+    inside = (plain - laid).abs().amax(1) < 1e-3  # the shapes
+    assert 0.05 < inside.float().mean() < 0.6
+    at_the_rim = laid[:, :, 0, 0].amax(1)
+    assert at_the_rim.median() < 0.01
+    found = found_shapes(bluest, 64, 96, dice(), under=under)
+    assert found[0, 2, 32, 48] > found[0, 0, 32, 48] + 0.3
+    assert found[0, :, 0, 0].max() < 0.3
+
+
 def test_lines_are_ink_on_white_paper() -> None:
     drawn = Shapes.drawn(16, dice()).render(64, 64, lines=True)
     assert (drawn == drawn[:, :1]).all()
@@ -68,8 +83,9 @@ def test_what_is_not_finite_is_never_the_best() -> None:
 @pytest.mark.parametrize("text", ["red", "blue:2", "red | green:-0.9"])
 def test_the_prompts_decide_with_their_weights(perceptor, text: str) -> None:
     options = GuidanceOptions.make(cutn=5)
-    target = aim(perceptor, PaperCutouts(perceptor.size, options), [parse_prompts(text)], None, 1.0)
+    target = replace(aim(perceptor, PaperCutouts(perceptor.size, options), [parse_prompts(text)], None, 1.0), veil=2.0)
     colours = torch.eye(3)[:, :, None, None].expand(3, 3, 8, 8)
     score = looks_of(Guide(options, [target]))(colours)
     assert int(score.argmin()) == (2 if text.startswith("blue") else 0)
     assert perceptor.calls == [3]  # each picture is seen once, as it is
+    assert perceptor.sigmas == [None]

@@ -18,12 +18,13 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Picture, Preview, Progress
 from lienzo.guidance.canvas import CANVASES
 from lienzo.guidance.optimisers import OPTIMISERS
+from lienzo.guidance.perceptor import TowerPerceptor
 from lienzo.imaging.metadata import read_recipe
 from lienzo.imaging.reading import load_picture
 from lienzo.tasks import canvases
 from lienzo.tasks.drawing import Drawn
 from lienzo.tasks.paint import Paint, run
-from lienzo.tasks.painting import measure
+from lienzo.tasks.painting import measure, open_painting
 from lienzo.tasks.reproduce import Reproduce
 from lienzo.tasks.reproduce import run as run_reproduce
 from lienzo.weights.models import Card, save_model
@@ -107,11 +108,22 @@ def test_every_optimiser_and_the_seed_decides(optimiser: str) -> None:
         {"noise_prompt": ("3", "5:-0.2")}, {"smooth": 50}, {"loss": ("symmetry:3",)}, {"cutouts": "whole"},
         {"loss": ("palette:2; colours=red->blue", "contrast")}, {"augment": False}, {"distance": "cosine"},
         {"drops": (0.1,)}, {"clip": ("judge",)}, {"iterations": 4}, {"cut_batches": 2}, {"lr": 0.2},
-        {"begin": "shapes"},
+        {"begin": "shapes"}, {"pigment": 0},
     ],
 )  # fmt: skip
 def test_what_is_asked_for_changes_the_picture(changes: dict[str, Any]) -> None:
     assert not np.array_equal(picture(**changes).image, picture().image)
+
+
+def test_only_a_clip_that_knows_of_noise_looks_through_a_veil(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**options: Any) -> list[float]:
+        painting = open_painting(Paint.make(**{**FAST, **options}))
+        return [target.veil for guide in painting.guides(7) for target in guide.targets]
+
+    assert told() == [0]  # that of these tests knows of none
+    monkeypatch.setattr(TowerPerceptor, "noisy_tower", property(lambda self: self.prepare, lambda *given: None), False)
+    assert told(veil=0.7) == [0.7]
+    assert told(veil=0.7, canvas="sketch") == [0]
 
 
 def test_prompts_of_any_script_and_a_name_for_the_judge() -> None:
@@ -172,12 +184,31 @@ def test_a_drawing_is_what_a_painting_begins_from(monkeypatch: pytest.MonkeyPatc
             return iter([Drawn(prompts[0], seed, image)])
 
     monkeypatch.setattr("lienzo.tasks.painting.Artist", Artist)
-    done = picture(begin="drawing", prompt="a fox | snow:0.5 | text:-1 ^ a bear", size=32, aspect="2:1", lr=0.001)
-    assert asked == [(["a fox, snow"], 7)]
+    picture(begin="drawing", prompt="a fox | snow:0.5 | text:-1 ^ a bear")
+    assert asked.pop() == (["a fox, snow"], 7)
+    done = picture(begin="drawing", prompt="a fox", size=32, aspect="2:1", lr=0.001)
     assert done.image.shape == (16, 32, 3)
     assert np.abs(done.image[:, :8].astype(int) - (200, 30, 10)).mean() < 12
     assert done.image[:, -8:].min() > 240
     assert "painter" in (done.recipe or {})["models"]
+
+
+def test_a_chapter_begins_from_shapes_on_the_faded_picture_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    under: list[torch.Tensor | None] = []
+
+    def found(score: Any, height: int, width: int, *given: Any, **options: Any) -> torch.Tensor:
+        under.append(options["under"])
+        return torch.zeros(1, 3, height, width)  # black
+
+    monkeypatch.setattr("lienzo.tasks.painting.found_shapes", found)
+    story = {"prompt": "a fox ^ a bear ^ snow", "lr": 0.001, "iterations": 6}
+    assert picture(**story, begin="shapes").image.max() < 10
+    assert under[0] is None
+    assert [float(picture.mean()) for picture in under[1:]] == pytest.approx([0.5, 0.5], abs=0.02)
+    under.clear()
+    for options in ({"begin": "plain"}, {"begin": "shapes", "init": a_picture("start.png")}):
+        picture(**story, **options)
+    assert not under
 
 
 def test_the_shape_of_the_init() -> None:

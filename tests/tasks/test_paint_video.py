@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from forked import kill_once_there, start, status
 from PIL import Image
 
@@ -114,6 +115,21 @@ def test_a_story_has_its_frames() -> None:
     assert story[2] != red[2]
     with pytest.raises(BadInput, match="another number of --frames"):
         paint(prompt="red ^ blue", frames=6)
+
+
+def test_a_chapter_of_a_video_begins_on_the_faded_frame_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    under: list[torch.Tensor | None] = []
+
+    def found(score: Any, height: int, width: int, *given: Any, **options: Any) -> torch.Tensor:
+        under.append(options["under"])
+        return torch.zeros(1, 3, height, width)  # black
+
+    monkeypatch.setattr("lienzo.tasks.painting.found_shapes", found)
+    events = paint(prompt="red ^ blue", iterations=5, lr=1e-6)
+    assert under[0] is None
+    assert [float(frame.mean()) for frame in under[1:]] == pytest.approx([0.5], abs=0.02)
+    assert max(load_picture(f"fox.frames/0000{frame}.png").max() for frame in range(4)) < 10
+    assert painted(events) == [0, 1, 2, 3]
 
 
 def test_an_mp4_plays() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lienzo.core.errors import BadInput
@@ -16,12 +17,17 @@ Tiling = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Points (x, y), measured in cells, to the column and the row of the cell that each lies in."""
 SUBPIXELS = 8  # a side: coverage is exact to 1/64 of a pixel
 STRIP = 4_000_000  # points looked at together, which bounds the memory
+COARSEST = 4  # patches across, at least, of the coarsest layer
+FINER = 0.6  # weight of a layer, over that of the next coarser one
 HIGH = math.sqrt(3) / 2
 """Height of an equilateral triangle with sides of one."""
 
 
 class CellCanvas:
     """Cells of one colour each that tile the picture; pixels on an edge are mixed by the area that each cell covers.
+
+    What is optimised are layers, from a few large soft patches to the single cells. A cell's colour is their weighted
+    sum where it lies, and finer layers weigh less: neighbours change together, where cells on their own give grain.
 
     Args:
         batch, height, width: of the pictures.
@@ -31,7 +37,7 @@ class CellCanvas:
         device: where the parameters lie.
     """
 
-    lr = 0.04
+    lr = 0.035
 
     def __init__(
         self,
@@ -53,7 +59,15 @@ class CellCanvas:
             colours = 0.5 + 0.08 * normal(generators, batch, count, 3).to(device)
         else:
             colours = self._means(start.to(device).expand(batch, 3, height, width), count)
-        self.colours = colours.clamp(0, 1).requires_grad_()  # (B, N, 3)
+        self.first = colours.clamp(0, 1)  # (B, N, 3)
+        self.middles = self._middles(count)
+        sizes: list[tuple[int, ...]] = [(count,)]  # of the layers, the finest first
+        across = min(cells, width) // 2
+        while across >= COARSEST:
+            sizes.append((max(round(across * height / width), 1), across))
+            across //= 2
+        self.layers = [torch.zeros(batch, 3, *size, device=device, requires_grad=True) for size in sizes]
+        self.weights = [FINER**finer for finer in reversed(range(len(sizes)))]
 
     @staticmethod
     def tile(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,21 +75,37 @@ class CellCanvas:
         return x.floor(), y.floor()
 
     def render(self) -> Tensor:
-        colours = clamp_with_grad(self.colours, 0.0, 1.0)
+        colours = clamp_with_grad(self.colours(), 0.0, 1.0)
         pixels = (colours[:, self.index] * self.share[..., None]).sum(2)  # (B, H*W, 3)
         return pixels.transpose(1, 2).unflatten(2, self.shape).clamp(0, 1)
 
     def parameters(self) -> list[Tensor]:
-        return [self.colours]
+        return self.layers
 
     def project(self) -> None:
-        """Put the colours back into [0, 1]."""
+        """Put the colours back into [0, 1], by the layer of single cells."""
         with torch.no_grad():
-            self.colours.clamp_(0, 1)
+            colours = self.colours()
+            self.layers[0] -= (colours - colours.clamp(0, 1)).transpose(1, 2) / self.weights[0]
+
+    def colours(self) -> Tensor:
+        """Of the cells, (B, N, 3)."""
+        cells, *patches = (weight * layer for weight, layer in zip(self.weights, self.layers))
+        for patch in patches:
+            at = self.middles.expand(len(patch), -1, -1, -1)
+            cells = cells + F.grid_sample(patch, at, padding_mode="border", align_corners=False)[:, :, 0]  # (B, 3, N)
+        return self.first + cells.transpose(1, 2)
+
+    def _middles(self, count: int) -> Tensor:
+        """Where each cell lies, (1, 1, N, 2) as x and y over [-1, 1]."""
+        xs, ys = ((torch.arange(n, device=self.share.device) * 2 + 1) / n - 1 for n in self.shape[::-1])
+        grid = torch.stack([xs.expand(self.shape), ys[:, None].expand(self.shape)])[None]
+        return self._means(grid, count)[:, None]
 
     def _means(self, start: Tensor, count: int) -> Tensor:
         flat, index, share = start.flatten(2).transpose(1, 2), self.index.flatten(), self.share[..., None].to(start)
-        sums = start.new_zeros(len(start), count, 3).index_add_(1, index, (flat[:, :, None] * share).flatten(1, 2))
+        parts = (flat[:, :, None] * share).flatten(1, 2)
+        sums = start.new_zeros(len(start), count, start.shape[1]).index_add_(1, index, parts)
         return sums / start.new_zeros(count).index_add_(0, index, share.flatten())[:, None]
 
 

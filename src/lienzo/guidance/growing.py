@@ -18,7 +18,7 @@ class GrowingCanvas:
     Args:
         make: a canvas of (height, width, start), where start is (B, 3, height, width) in [0, 1] or None.
         sizes: (height, width) one after the other; the last is that of the finished picture.
-        share: of the run, in [0, 1], in which all sizes but the last are painted, for equal parts of it.
+        share: of a run, in [0, 1], in which all sizes but the last are painted, for equal parts of it.
         start: (1 or B, 3, H, W) in [0, 1] of any size, what the first canvas starts from.
     """
 
@@ -30,10 +30,13 @@ class GrowingCanvas:
         start: Tensor | None = None,
     ):
         self.make, self.sizes, self.share = make, list(sizes), share
-        self.level = 0
-        first = self.sizes[0]
-        self.canvas = make(*first, None if start is None else _resized(start, first))
+        self.begin(start)
         self.lr = learning_rate(self.canvas)
+
+    def begin(self, start: Tensor | None) -> None:
+        """Begin a run, in the first size."""
+        self.level, first = 0, self.sizes[0]
+        self.canvas = self.make(*first, None if start is None else _resized(start, first))
 
     @property
     def growing(self) -> bool:
@@ -41,22 +44,23 @@ class GrowingCanvas:
         return self.level < len(self.sizes) - 1
 
     @property
-    def grown(self) -> bool:
-        """Whether the first size is over."""
-        return self.level > 0
+    def grown(self) -> float | None:
+        """Share of a run after which the first size was over; None while it is not."""
+        return self._due(1) if self.level else None
 
     def grow(self, progress: float) -> bool:
-        """Go on to the size that is due; true when that gave the canvas new parameters.
+        """Go on to the size that is due, or back to the first when a run begins anew.
 
         Args:
             progress: share of the run that is over, in [0, 1].
+
+        Returns:
+            Whether the canvas has new parameters.
         """
-        before = self.level
-        while self.growing and progress >= self.share * (self.level + 1) / (len(self.sizes) - 1):
-            self.level += 1
-        if self.level == before:
+        level = sum(progress >= self._due(level) for level in range(1, len(self.sizes)))
+        if level == self.level:
             return False
-        size = self.sizes[self.level]
+        self.level, size = level, self.sizes[level]
         self.canvas = self.make(*size, _resized(self.render().detach(), size))
         return True
 
@@ -70,6 +74,10 @@ class GrowingCanvas:
     def project(self) -> None:
         """The canvas's own projection, where it has one."""
         project(self.canvas)
+
+    def _due(self, level: int) -> float:
+        """Share of a run after which a size that is not the first begins."""
+        return self.share * level / (len(self.sizes) - 1)
 
 
 def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,12 +12,15 @@ from torch import Tensor
 from lienzo.core.errors import BadInput
 from lienzo.guidance.cutouts import CUTOUTS, Cutter
 from lienzo.guidance.distances import DISTANCES, prompt_distance
-from lienzo.guidance.draws import Generators
+from lienzo.guidance.draws import Generators, normal, uniform
 from lienzo.guidance.losses import LOSSES, Loss, init_loss
 from lienzo.guidance.losses_chosen import Surroundings, chosen_loss, named_uniquely
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.perceptor import Perceptor
 from lienzo.guidance.prompts import Prompt, normalised_weights
+
+LIFTED = 0.75
+"""Share of a veil that is gone at the end of a run; what is left keeps the last steps from making textures."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Target:
     """The prompts as one perceptor sees them.
 
     `embeds` (N, D); `weights` (1 or B, N), a row for all pictures or one a picture; `stops` (1 or B, N);
-    `share` is the weight of this perceptor among others.
+    `share` is the weight of this perceptor among others. `veil` is the most noise (over signal) through which clean
+    pictures are looked at when a run begins; `LIFTED` of it is gone at the end. It is for perceptors that know of
+    noise: what they see through it are shapes, and textures that please them and nobody else do not get far.
     """
 
     perceptor: Perceptor
@@ -55,6 +61,7 @@ class Target:
     weights: Tensor
     stops: Tensor
     share: float = 1.0
+    veil: float = 0.0
 
     def loss(self, view: View, distance: Callable[[Tensor, Tensor], Tensor], generators: Generators) -> Tensor:
         """Weighted distance of a view to the prompts, averaged over new cutouts: (B,)."""
@@ -62,10 +69,25 @@ class Target:
         cuts = self.cutter((view.picture + 1) / 2, view.progress, generators)  # (B * n, 3, s, s)
         n = len(cuts) // batch
         sigma = None if view.sigma is None else view.sigma.repeat_interleave(n)
+        if sigma is None and self.veil:
+            cuts, sigma = veiled(cuts, batch, self.veil * (1 - LIFTED * view.progress), generators)
         embeds = self.perceptor.encode_image(cuts, sigma).view(batch, n, 1, -1)
         distances = distance(embeds, self.embeds.to(embeds))  # (B, n, N)
         weights, stops = self.weights.to(embeds)[:, None], self.stops.to(embeds)[:, None]
         return self.share * prompt_distance(distances, weights, stops).sum(-1).mean(1)
+
+
+def veiled(cuts: Tensor, batch: int, most: float, generators: Generators) -> tuple[Tensor, Tensor]:
+    """Cutouts (batch * n, 3, s, s) in [0, 1] with noise, and how much (batch * n,): angles are uniform up to `most`'s.
+
+    The angle of a sigma is atan(sigma), as in the training of the noise-aware towers of `lienzo.clip.compact`.
+    """
+    n = len(cuts) // batch
+    share = (uniform(generators, batch, n).argsort(1) + uniform(generators, batch, n)) / n  # an n-th of the range each
+    sigma = (share.flatten() * math.atan(most)).tan().to(cuts)
+    noise = normal(generators, batch, n, *cuts.shape[1:]).flatten(0, 1).to(cuts)
+    level = sigma.view(-1, 1, 1, 1)
+    return ((cuts * 2 - 1 + level * noise) / (1 + level.square()).sqrt() + 1) / 2, sigma
 
 
 @dataclass

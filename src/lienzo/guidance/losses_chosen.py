@@ -25,6 +25,7 @@ CHOSEN_LOSSES = Names(
         "edge": "lienzo.guidance.losses_shape:EdgeLoss",
         "init": "lienzo.guidance.losses_target:InitLoss",
         "palette": "lienzo.guidance.losses_tone:PaletteLoss",
+        "pigment": "lienzo.guidance.losses_tone:PigmentLoss",
         "smoothness": "lienzo.guidance.losses_shape:SmoothnessLoss",
         "style": "lienzo.guidance.losses_style:StyleLoss",
         "symmetry": "lienzo.guidance.losses_shape:SymmetryLoss",

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from lienzo.data.recolour import HUES, PAINTS, REACH
 from lienzo.guidance.augment import LUMA
 from lienzo.guidance.colours import parse_palette
 from lienzo.guidance.losses import Loss
 from lienzo.guidance.losses_chosen import ChosenLoss, Surroundings
 
+BRIGHT = 0.9  # of a paint's full value, as far as drawings go
+DARKEST = 0.02  # value below which hardly anything has a colour
+
 
 def _palette(text: str) -> str:
     parse_palette(text)
+    return text
+
+
+def _pigment(text: str) -> str:
+    if text not in HUES:
+        raise ValueError(f"there is no paint of that name; there are {', '.join(HUES)}")
     return text
 
 
@@ -59,6 +70,40 @@ def colourfulness(x: Tensor) -> Tensor:
     spread = across.var(1, correction=0) + along.var(1, correction=0)
     shift = across.mean(1).square() + along.mean(1).square()
     return (spread + 1e-8).sqrt() + 0.3 * (shift + 1e-8).sqrt()
+
+
+class PigmentLoss(ChosenLoss):
+    """Keeps the pixels of a colour's hue as bright as its paint, so that red does not darken to brown.
+
+    The bundled CLIPs were trained on pictures made lighter and darker, and hardly see that a red apple is too dark.
+    """
+
+    strength: ClassVar[float] = 6000.0
+
+    colour: Annotated[str, AfterValidator(_pigment)] = Field("red", max_length=20)
+    """Red, orange, yellow, green, blue, purple or pink."""
+
+    def make_loss(self, around: Surroundings) -> Loss:
+        goal = BRIGHT * PAINTS[self.colour].value
+
+        def pigment(x: Tensor) -> Tensor:
+            brightest = (x.amax(1) + 1) / 2  # (B, H, W), the value of HSV
+            lacking = (goal - brightest).clamp(min=0).square()
+            return (of_hue((x.detach() + 1) / 2, HUES[self.colour]) * lacking).mean((1, 2))
+
+        return pigment
+
+
+def of_hue(rgb: Tensor, hue: float) -> Tensor:
+    """Saturation of the pixels of (B, 3, H, W) in [0, 1] whose hue is near `hue` degrees, 0 elsewhere: (B, H, W).
+
+    Hues are measured on the circle of colours, which is within 1.2 degrees of the hexagon of HSV.
+    """
+    red, green, blue = rgb.unbind(1)
+    angle = torch.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue).rad2deg()
+    near = ((angle - hue + 180) % 360 - 180).abs() < REACH
+    value = rgb.amax(1)
+    return near * (value - rgb.amin(1)) / value.clamp(min=DARKEST)
 
 
 class ContrastLoss(ChosenLoss):

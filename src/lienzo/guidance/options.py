@@ -50,7 +50,7 @@ class GuidanceOptions(Options):
     """Multiplies the strengths of prompts, total variation and range."""
     loss: Annotated[tuple[str, ...], AfterValidator(_choices)] = ()
     """Further losses, each as 'NAME:WEIGHT; SETTING=VALUE', for example 'palette:2; colours=navy->white': aesthetic,
-    colourfulness, contrast, edge, init, palette, smoothness, style, symmetry or target."""
+    colourfulness, contrast, edge, init, palette, pigment, smoothness, style, symmetry or target."""
     distance: Literal["spherical", "cos_spherical", "cosine"] = "spherical"
     """Distance between the embeddings of cutouts and prompts."""
 

@@ -18,7 +18,7 @@ class Perceptor(Protocol):
     """Embeds text and pictures. `size` is the side, in pixels, of the square pictures that it judges best.
 
     It may also have `feature_maps`, which gives the inner maps (B, C, h, w) of pictures (B, 3, H, W) in [0, 1], the
-    finest first, for losses that compare textures or shapes.
+    finest first, for losses that compare textures or shapes; and `noisy_tower`, not None where it is told of noise.
     """
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor
 from lienzo.guidance.cutouts import WholeCutouts
 from lienzo.guidance.distances import DISTANCES
 from lienzo.guidance.guide import Guide, View
+from lienzo.guidance.ops import resample
 
 SIDE = 64  # pixels of the shorter side at which trials are looked at
 BATCH = 32  # trials looked at together
@@ -56,13 +57,16 @@ class Shapes:
         again = torch.rand(shapes.shape, generator=generator)
         return Shapes(torch.where(fresh, again, shapes), self.papers[rows])
 
-    def render(self, height: int, width: int, lines: bool = False) -> Tensor:
-        """(N, 3, height, width) in [0, 1]; with `lines` black outlines on white paper."""
+    def render(self, height: int, width: int, lines: bool = False, under: Tensor | None = None) -> Tensor:
+        """(N, 3, height, width) in [0, 1]; with `lines` black outlines. They lie on paper, or on a picture `under`."""
         shorter = min(height, width)
         ys, xs = ((torch.arange(n) + 0.5 - n / 2) / shorter for n in (height, width))
         spread = torch.tensor([width, height]) / shorter
         tint = TINT * (self.papers[:, 3:] < TINTED) * (not lines)
-        picture = (1 - tint * self.papers[:, :3])[..., None, None].expand(-1, -1, height, width)
+        paper = (1 - tint * self.papers[:, :3])[..., None, None]
+        if under is not None:
+            paper = resample(under, (height, width), align_corners=False).clamp(0, 1)
+        picture = paper.expand(len(self.shapes), -1, height, width)
         for index, radius in enumerate(RADII):
             x, y, wide, tall, turn, *colour = self.shapes[:, index, :, None, None].unbind(1)
             reach = 0.3 if index == 0 else 0.6  # the largest shape lies near the middle
@@ -86,6 +90,7 @@ def found_shapes(
     generator: torch.Generator,
     *,
     lines: bool = False,
+    under: Tensor | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """The best of some hundreds of trials: first at random, then variations of the best.
@@ -95,6 +100,7 @@ def found_shapes(
         height, width: of the picture.
         generator: where trials are drawn, on the CPU.
         lines: black outlines on white paper in place of colours.
+        under: (1, 3, H, W) in [0, 1] of any size, on the CPU, what the shapes are laid on in place of paper.
         device: where `score` takes pictures.
 
     Returns:
@@ -105,7 +111,7 @@ def found_shapes(
     def losses(trials: Shapes) -> Tensor:
         with torch.no_grad():
             groups = torch.arange(len(trials.shapes)).split(BATCH)
-            seen = [score(trials[group].render(rows, columns, lines).to(device)).cpu() for group in groups]
+            seen = [score(trials[group].render(rows, columns, lines, under).to(device)).cpu() for group in groups]
             return torch.cat(seen).nan_to_num(torch.inf, torch.inf)  # what is not finite is never the best
 
     best = Shapes.drawn(FIRST, generator)
@@ -116,14 +122,14 @@ def found_shapes(
         more = best.varied(BATCH, generator)
         best = Shapes(torch.cat([best.shapes, more.shapes]), torch.cat([best.papers, more.papers]))
         loss = torch.cat([loss, losses(more)])
-    return best[loss.argmin()[None]].render(height, width, lines)
+    return best[loss.argmin()[None]].render(height, width, lines, under)
 
 
 def looks_of(guide: Guide) -> Score:
     """How far whole pictures, unchanged, are from the prompts of a guide."""
     plain = guide.options.model_copy(update={"skip_augs": True})
     distance = DISTANCES.load(plain.distance)
-    targets = [replace(target, cutter=WholeCutouts(target.perceptor.size, plain)) for target in guide.targets]
+    targets = [replace(target, cutter=WholeCutouts(target.perceptor.size, plain), veil=0.0) for target in guide.targets]
 
     def score(pictures: Tensor) -> Tensor:
         view = View(pictures * 2 - 1, pictures * 2 - 1)

@@ -59,11 +59,9 @@ class CanvasMaker:
         quicken(self.stage, device)
         self.multiple = self.stage.factor
 
-    def grown(self, height: int, width: int, start: Tensor | None, generators: Generators) -> Canvas:
-        """A canvas for a new picture, from `start` as `new`; one of an autoencoder is small at first."""
-        sizes = halvings(height, width, self.multiple)
-        if self.stage is None or len(sizes) == 1:
-            return self.new(height, width, start, generators)
+    def grown(self, height: int, width: int, start: Tensor | None, generators: Generators) -> GrowingCanvas:
+        """A canvas that can begin anew, from `start` as `new`; one of an autoencoder is small at first."""
+        sizes = [(height, width)] if self.stage is None else halvings(height, width, self.multiple)
         return GrowingCanvas(
             lambda rows, columns, first: self.new(rows, columns, first, generators), sizes, COARSE, start
         )

@@ -43,7 +43,7 @@ class Camera(Options):
     frames: int = Field(0, ge=0, le=100_000)
     """Pictures of a video; 0 paints one picture. A video that was cut short goes on by the same command."""
     frame_iterations: int = Field(15, ge=1, le=10_000)
-    """Steps of the optimiser for each frame after the first."""
+    """Steps of the optimiser for each frame but the first of a chapter, which has --iterations."""
     fps: float = Field(12.0, ge=0.1, le=240)
     """Frames a second."""
     zoom: KeyframeText = "1"
@@ -101,7 +101,8 @@ class Paint(Camera):
     """Pictures that are white where the spot is, one for each --spot."""
     begin: Literal["plain", "shapes", "drawing"] = "shapes"
     """What a painting without --init begins from: plain (grey or noise), a few soft shapes on paper, found by trial,
-    or the drawing that create makes of the sentence. With --spot or --target it is plain."""
+    or the drawing that create makes of the sentence. With --spot or --target it is plain. If not plain, each further
+    chapter of a story begins from shapes on the faded picture of the one before."""
     init: Path | None = None
     """Picture to start from."""
     init_weight: float = Field(0.0, ge=0, le=1000)
@@ -114,7 +115,8 @@ class Paint(Camera):
     """Strength of --target."""
     loss: tuple[Some, ...] = ()
     """More to watch, each as NAME or NAME:WEIGHT with settings: symmetry, contrast:0.5, "palette:2; colours=red->gold",
-    "style; picture=FILE". Names: aesthetic, colourfulness, contrast, edge, palette, smoothness, style, symmetry."""
+    "style; picture=FILE". Names: aesthetic, colourfulness, contrast, edge, palette, pigment, smoothness, style,
+    symmetry."""
     clip: tuple[Some, ...] = ("guide",)
     """CLIPs that guide: bundled names or files."""
     judge: str = "judge"
@@ -130,6 +132,13 @@ class Paint(Camera):
     """Turn, shift and tilt the cutouts at random, so that the picture holds from every side."""
     distance: Literal["spherical", "cos_spherical", "cosine"] = "spherical"
     """Distance between cutouts and prompts."""
+    veil: float = Field(2.0, ge=0, le=10)
+    """Noise, over the signal, through which a CLIP that knows of noise looks at first; it falls to a quarter. Through
+    noise shapes are seen, and textures that nobody asked for do not grow. The bundled guide knows of it; 0 for none.
+    A sketch, whose lines would be lost in noise, has none."""
+    pigment: float = Field(1.0, ge=0, le=1000)
+    """Strength of keeping a colour that a sentence names as bright as its paint; the bundled CLIPs hardly mind whether
+    a red apple is dark. 0 leaves it to them."""
     smooth: float = Field(1.0, ge=0, le=1000)
     """Strength against grain."""
     optimiser: str = Field("adam", max_length=40)
@@ -137,8 +146,8 @@ class Paint(Camera):
     lr: float | None = Field(None, gt=0, le=1e6)
     """Learning rate in the canvas's own units; default: the canvas's."""
     drops: tuple[Share, ...] = (0.75,)
-    """Shares of the run after which the learning rate becomes a tenth. --canvas vqgan paints half the size first, and
-    has its first drop when that is over."""
+    """Shares of the run, or of each chapter of a story, after which the learning rate becomes a tenth. --canvas vqgan
+    paints smaller first, has its first drop when that is over, and comes to rest from then on."""
     auto_stop: int = Field(0, ge=0)
     """Stop when that many steps have made it no better; 0 never does."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)

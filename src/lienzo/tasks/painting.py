@@ -19,6 +19,7 @@ from lienzo.core.seeds import derived_seed
 from lienzo.core.text import printable
 from lienzo.guidance.canvas import Canvas, learning_rate
 from lienzo.guidance.canvas_strokes import SketchCanvas, StrokeCanvas
+from lienzo.guidance.growing import GrowingCanvas
 from lienzo.guidance.guide import Guide
 from lienzo.guidance.ops import resample
 from lienzo.guidance.optimisers import OPTIMISERS
@@ -38,12 +39,13 @@ from lienzo.tasks.painting_goals import Goals
 from lienzo.tasks.perceptors import Judges, open_perceptors
 from lienzo.weights.store import resolve, sha256
 
-BEHAVIOUR = 3  # rises when the same recipe would make another picture
+BEHAVIOUR = 4  # rises when the same recipe would make another picture
 VIDEO = ("frames", "frame_iterations", "fps", "zoom", "rotate", "shift_x", "shift_y", "restart")
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "device", *VIDEO)  # options that do not change a still picture
 FILES = ("init", "mask", "target", "spot_mask", "image_prompt", "loss")  # options that name pictures
 ASPECTS = {"square": (1, 1), "widescreen": (16, 9), "portrait": (4, 5)}
 PAINTER = "painter"  # draws what a painting begins from, where that is asked for
+FADED = 0.5  # how far the picture of a chapter is faded to white under the shapes of the next one
 ALIKE = 0.02  # difference of aspect up to which a mask is taken for one of the same shape
 
 
@@ -109,10 +111,21 @@ class Painting:
             return None
         if self.options.begin == "drawing":
             return self._drawing(seed)
-        dice = torch.Generator().manual_seed(derived_seed(seed, "shapes"))
-        score = looks_of(guide)
-        shapes = found_shapes(score, self.height, self.width, dice, lines=self.canvases.lines, device=self.device)
-        return shapes.to(self.device)
+        return self._shapes(guide, seed)
+
+    def turned(self, picture: Tensor, guide: Guide, seed: int) -> Tensor:
+        """What a chapter begins from that follows on `picture`: shapes found for it, on that picture, faded.
+
+        The picture itself where paintings begin plain. Pictures are (1, 3, H, W) in [0, 1].
+        """
+        if self.options.begin == "plain" or not guide.targets:
+            return picture
+        return self._shapes(guide, seed, torch.lerp(picture.cpu(), torch.ones(()), FADED))
+
+    def turn(self, canvas: Canvas, guide: Guide) -> None:
+        """Begin the next chapter of a story on a canvas, if that can begin anew."""
+        if isinstance(canvas, GrowingCanvas):
+            canvas.begin(self.turned(canvas.render().detach(), guide, self.options.seed or 0))
 
     def guides(self, seed: int) -> list[Guide]:
         """A guide for each chapter, drawing its cutouts from `seed`."""
@@ -137,6 +150,7 @@ class Painting:
             drops=options.drops,
             patience=options.auto_stop,
             preview_every=previews,
+            turn=lambda guide: self.turn(canvas, guide),
         )
 
     def pictures(self) -> Iterator[Event]:
@@ -144,7 +158,7 @@ class Painting:
         seed = self.options.seed or 0
         canvas = self.canvas(seed, self.init)
         yield from self.strokes(canvas, self.guides(seed), self.options.iterations, previews=self.options.previews)
-        self.finished = canvas
+        self.finished = canvas.canvas if isinstance(canvas, GrowingCanvas) else canvas
         image = self.look(canvas)
         yield Picture(0, seed, image, scores=self.score(image), recipe=self.recipe(seed))
 
@@ -213,6 +227,13 @@ class Painting:
         if read:
             found["loss"] = [[sha256(resolve(Path(file))) for file in read], [*map(without_files, options.loss)]]
         return found
+
+    def _shapes(self, guide: Guide, seed: int, under: Tensor | None = None) -> Tensor:
+        """Shapes found for a guide, on paper or on the picture `under`: (1, 3, H, W)."""
+        dice = torch.Generator().manual_seed(derived_seed(seed, "shapes"))
+        lines, sides = self.canvases.lines, (self.height, self.width)
+        found = found_shapes(looks_of(guide), *sides, dice, lines=lines, under=under, device=self.device)
+        return found.to(self.device)
 
     def _drawing(self, seed: int) -> Tensor:
         """What the bundled painter draws of the first chapter, on its own paper to the painting's shape."""

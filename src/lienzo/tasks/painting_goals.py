@@ -12,11 +12,13 @@ from torch import Tensor
 from lienzo.core.errors import BadInput
 from lienzo.core.text import printable
 from lienzo.data.phrases import find_colour
+from lienzo.data.recolour import HUES
 from lienzo.guidance.cutouts import CUTOUTS, Cutter
 from lienzo.guidance.draws import Generators
 from lienzo.guidance.guide import Guide, Target, aim
 from lienzo.guidance.losses import Loss, init_loss
 from lienzo.guidance.losses_chosen import Surroundings, chosen_loss, named_uniquely
+from lienzo.guidance.losses_tone import PigmentLoss
 from lienzo.guidance.options import GuidanceOptions
 from lienzo.guidance.perceptor import Perceptor
 from lienzo.guidance.prompts import Prompt, parse_prompts
@@ -59,6 +61,7 @@ class Goals:
         lines: bool = False,
     ):
         self.options, self.perceptors, self.device = options, perceptors, device
+        self.veil = 0.0 if lines else options.veil  # thin lines are lost in noise
         self.guidance = GuidanceOptions.make(
             tv_scale=GRAIN * options.smooth,
             range_scale=0.0,
@@ -76,7 +79,9 @@ class Goals:
             new.text for was, now in zip(self.chapters, told) for old, new in zip(was, now) if new != old
         ]
         self.targets = [self._aim([*chapter, *images]) + everywhere for chapter in told]
-        self.extra = self._losses(pictures)
+        chosen = self._losses(pictures)
+        in_spots = [row for text, mask in zip(options.spot, spots) for row in self._pigments(parse_prompts(text), mask)]
+        self.extra = [named_uniquely([*chosen, *self._pigments(chapter), *in_spots]) for chapter in told]
 
     @property
     def text(self) -> str:
@@ -85,7 +90,7 @@ class Goals:
 
     def guides(self, generators: Generators) -> list[Guide]:
         """A guide for each chapter; all draw from the same generators."""
-        return [Guide(self.guidance, targets, self.extra, generators) for targets in self.targets]
+        return [Guide(self.guidance, targets, extra, generators) for targets, extra in zip(self.targets, self.extra)]
 
     def _cutter(self, perceptor: Perceptor) -> Cutter:
         return CUTOUTS.load(self.options.cutouts)(perceptor.size, self.guidance)
@@ -96,13 +101,16 @@ class Goals:
     def _aim(self, prompts: Sequence[Prompt]) -> list[Target]:
         if not prompts:
             return []
-        share = 1 / len(self.perceptors)
-        return [aim(each, self._cutter(each), [list(prompts)], self._read, share) for each in self.perceptors]
+        return [self._target(each, self._cutter(each), prompts) for each in self.perceptors]
+
+    def _target(self, perceptor: Perceptor, cutter: Cutter, prompts: Sequence[Prompt]) -> Target:
+        target = aim(perceptor, cutter, [list(prompts)], self._read, 1 / len(self.perceptors))
+        told = getattr(perceptor, "noisy_tower", None) is not None
+        return replace(target, veil=self.veil if told else 0.0)
 
     def _spots(self, masks: Sequence[Tensor]) -> list[Target]:
-        share = 1 / len(self.perceptors)
         return [
-            aim(each, SpotCutter(self._cutter(each), mask), [parse_prompts(text)], None, share)
+            self._target(each, SpotCutter(self._cutter(each), mask), parse_prompts(text))
             for text, mask in zip(self.options.spot, masks, strict=True)
             for each in self.perceptors
         ]
@@ -129,10 +137,24 @@ class Goals:
             for name, weight in (("init", self.options.init_weight), ("target", self.options.target_weight))
             if name in pictures and weight
         ]
-        return named_uniquely([*rows, *(chosen_loss(text, around) for text in self.options.loss)])
+        return [*rows, *(chosen_loss(text, around) for text in self.options.loss)]
+
+    def _pigments(self, prompts: Sequence[Prompt], mask: Tensor | None = None) -> list[tuple[str, Loss, float]]:
+        """Losses that keep the colours which prompts name bright, under a spot's mask if one is given."""
+        if not self.options.pigment:
+            return []
+        named = dict.fromkeys(find_colour(prompt.text)[1] for prompt in prompts if prompt.weight > 0)
+        losses = [PigmentLoss(colour=colour).make_loss(Surroundings()) for colour in named if colour in HUES]
+        scale = PigmentLoss.strength * self.options.pigment
+        return [("pigment", loss if mask is None else within(mask, loss), scale) for loss in losses]
 
     def _read(self, path: str) -> Tensor:
         return to_tensor(load_picture(path)).to(self.device)
+
+
+def within(mask: Tensor, loss: Loss) -> Loss:
+    """A loss of what is under a mask (1, 1, H, W) in [0, 1], all else being black."""
+    return lambda x: loss((x + 1) * mask.to(x) - 1)
 
 
 def colourless(text: str) -> str:

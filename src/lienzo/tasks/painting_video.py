@@ -73,11 +73,15 @@ def paint_frame(painting: Painting, motion: Motion, frames: FrameFolder, frame: 
         seed = derived_seed(seed, "frame", frame)
         start = motion.apply(to_tensor(frames.read(frame - 1)), frame).to(painting.device)
     chapters = painting.guides(seed)
-    chapter = chapters[frame * len(chapters) // options.frames]
+    chapter, since = divmod(frame * len(chapters), options.frames)
+    begins = since < len(chapters)  # the first frame of a chapter
+    if begins and start is not None and frame:
+        start = painting.turned(start, chapters[chapter], seed)
     canvas = painting.canvas(seed, start)
     if frame == 1 and start is not None and far(painting, canvas, start):
         yield Note("This canvas draws every frame anew; for a smooth camera choose hex, pixels, fourier or vqgan.")
-    for event in painting.strokes(canvas, [chapter], options.frame_iterations if frame else options.iterations):
+    steps = options.iterations if begins else options.frame_iterations
+    for event in painting.strokes(canvas, [chapters[chapter]], steps):
         if isinstance(event, Note) or (frame == 0 and isinstance(event, Progress)):
             yield event
     image = painting.look(canvas)

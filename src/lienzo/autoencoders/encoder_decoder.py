@@ -343,7 +343,8 @@ class Decoder(nn.Module):
         """(B, z_channels, h, w) to (B, out_ch, h factor, w factor), or to features where `give_pre_end` is set."""
         x = self.enter(z)
         for level in reversed(range(self.structure.levels - 1)):
-            x = self.climb(x, level)
+            x = self.doubled(x, level)  # under the same name, so that the smaller features are let go
+            x = self.up[level](x)
         return self.finish(x)
 
     def enter(self, z: Tensor) -> Tensor:
@@ -355,8 +356,11 @@ class Decoder(nn.Module):
 
     def climb(self, x: Tensor, level: int, normalise: Normalise = whole) -> Tensor:
         """The doubling after the level below, and the blocks of a level."""
-        below = cast(Level, self.up[level + 1])
-        return self.up[level](below.upsample(x), normalise)
+        return self.up[level](self.doubled(x, level), normalise)
+
+    def doubled(self, x: Tensor, level: int) -> Tensor:
+        """Features of the level below at the size of a level."""
+        return cast(Level, self.up[level + 1]).upsample(x)
 
     def finish(self, x: Tensor, normalise: Normalise = whole) -> Tensor:
         """The last convolution."""

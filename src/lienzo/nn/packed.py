@@ -3,7 +3,7 @@
 On a CPU every convolution and every larger linear layer first copies its weights into blocks. On small feature maps
 with many channels that copy takes longer than the arithmetic: a 3x3 convolution of 1280 channels on 8x8 positions is
 2 to 4 times as fast when it is done once, beforehand. Wide 3x3 convolutions in float32 that are not too large get
-weights for `winograd`, which makes them about twice as fast again and takes more memory: a tenth more for the whole of
+weights for `winograd`, which makes them about twice as fast again and takes more memory: a sixth more for the whole of
 Stable Diffusion's U-Net.
 """
 
@@ -18,7 +18,7 @@ from lienzo.nn.winograd import WinogradConv2d
 
 NARROW = 320
 """Channels below which the transforms of a `WinogradConv2d` cost what its products save."""
-LARGEST = {4: 3 * 2**20, 2: 12 * 2**20}
+LARGEST = {4: 4 * 2**20, 2: 12 * 2**20}
 """Weights up to which a 3x3 convolution is computed in tiles of 4 or 2; on larger ones the memory would be felt."""
 
 

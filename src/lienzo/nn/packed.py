@@ -90,9 +90,9 @@ class PackedConv2d(nn.Module):
 def pack(part: nn.Module) -> bool:
     """Pack the linear layers and convolutions inside `part`, in place and for good, where this is possible.
 
-    The packed weights stand instead of the others. They are no parameters: the part
-    can afterwards be neither trained, saved, converted to another dtype nor moved to another device. Gradients with
-    respect to its inputs remain possible, by unpacking each weight when it is needed.
+    The packed weights stand instead of the others. They are no parameters: the part can afterwards be neither trained,
+    saved, converted to another dtype nor moved to another device. Gradients with respect to its inputs remain possible,
+    by unpacking each weight when it is needed.
 
     Returns:
         Whether it was done: False, and nothing has changed, where weights are not on the CPU or in a dtype that it

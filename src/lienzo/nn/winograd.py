@@ -1,4 +1,4 @@
-"""3x3 convolutions with a quarter to a half of the multiplications, for networks that run many times without a gradient.
+"""3x3 convolutions with a quarter to a half of the products, for networks that run many times without a gradient.
 
 Winograd's minimal filtering (Lavin and Gray 2016, arXiv 1509.09308): tiles of the input and the filters are seen as
 polynomials, evaluated at a few points; there the convolution is a product for each point, over channels a product of

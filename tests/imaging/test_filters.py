@@ -10,7 +10,8 @@ import pytest
 from lienzo.data.phrases import STYLES
 from lienzo.imaging.filters import FILTERS
 
-SEEDLESS = {"pixel art"}
+SEEDLESS = {"pixel art", "outlined", "line icon", "black silhouette"}
+BLACK = {"line icon", "black silhouette"}  # colours go
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_any_size(name: str, size: tuple[int, int]) -> None:
         assert not np.array_equal(paint(image, 4), painted)
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", set(FILTERS) - BLACK)
 def test_the_picture_is_still_there(name: str) -> None:
     """Painted over, but a red disc on white over a blue bar all the same: coarse colours stay near."""
     image = picture(96, 96)
@@ -51,6 +52,31 @@ def test_the_picture_is_still_there(name: str) -> None:
     likeness = np.corrcoef(coarse[0].ravel(), coarse[1].ravel())[0, 1]
     assert likeness > 0.85
     assert np.abs(painted.astype(float) - image).mean() > 2
+
+
+def ink(name: str, size: int) -> np.ndarray:
+    """What is dark (size, size) in a red disc on white over a blue bar."""
+    return FILTERS.load(name)(picture(size, size), 0).max(-1) < 150
+
+
+@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("name", ["outlined", "line icon"])
+def test_lines_run_around_things(name: str, size: int) -> None:
+    y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
+    away = np.abs(np.hypot(x - 0.5, y - 0.45) - 0.12**0.5)  # from the rim of the disc, in shares of the side
+    line, calm = (away < 0.005) & (y < 0.75), (away > 0.04) & (y < 0.75)
+    assert ink(name, size)[line].mean() > 0.9, "the line has gaps"
+    assert ink(name, size)[calm].mean() < 0.02
+    inside = FILTERS.load(name)(picture(size, size), 0)[size // 2, size // 2]
+    assert inside.tolist() == pytest.approx([255] * 3 if name == "line icon" else [210, 60, 50], abs=12)
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_silhouettes_are_black_all_over(size: int) -> None:
+    y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
+    away = np.hypot(x - 0.5, y - 0.45) - 0.12**0.5
+    assert ink("black silhouette", size)[away < -0.03].mean() > 0.98
+    assert ink("black silhouette", size)[(away > 0.03) & (y < 0.75)].mean() < 0.05
 
 
 @pytest.mark.parametrize("name", FILTERS)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_models import STYLES as LEARNED
 
 from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Metric, Note, Picture, Preview, Progress
@@ -156,7 +157,7 @@ def test_clip_chooses_by_the_style_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard == ["a red fox, flat", "a red fox"]
 
 
-@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if style.filter])
+@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if style.filter and name not in LEARNED])
 def test_styles_that_are_filters_are_applied_and_recorded(style: str) -> None:
     events = create(prompt=f"a red fox, {STYLES[style].en[0]}", size=32)
     painted = next(e for e in events if isinstance(e, Picture))

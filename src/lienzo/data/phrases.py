@@ -15,13 +15,21 @@ LANGUAGES = ("en", "es", "ru")
 
 @dataclass(frozen=True)
 class Style:
-    """A drawing style: its words by language (the first is the caption's); `filter` styles are painted afterwards."""
+    """A drawing style.
+
+    Attributes:
+        name: also the name of its filter.
+        en, es, ru: its words by language; captions say them, the first most often.
+        filter: whether it can be painted afterwards where a model has not learned it.
+        also: words of any language that prompts may say too.
+    """
 
     name: str
     en: tuple[str, ...]
     es: tuple[str, ...]
     ru: tuple[str, ...]
     filter: bool = False
+    also: tuple[str, ...] = ()
 
     def words(self, language: str) -> tuple[str, ...]:
         """The style's phrases in `en`, `es` or `ru`."""
@@ -36,11 +44,32 @@ STYLES: dict[str, Style] = {
         Style("flat", ("flat",), ("plano",), ("плоский",)),
         Style("simple", ("simple",), ("sencillo", "simple"), ("простой",)),
         Style("classic", ("classic",), ("clásico",), ("классический",)),
-        Style("outlined", ("outlined", "outline"), ("con contorno", "delineado"), ("контурный",)),
+        Style(
+            "outlined",
+            ("outlined", "outline"),
+            ("con contorno", "delineado"),
+            ("контурный",),
+            True,
+            ("comic", "cartoon", "cómic", "комикс"),
+        ),
         Style("blob", ("blob", "old android"), ("gota",), ("капля",)),
         Style("retro", ("retro",), ("retro",), ("ретро",)),
-        Style("line icon", ("line icon", "icon"), ("icono de líneas", "icono"), ("линейная иконка", "иконка")),
-        Style("black silhouette", ("black silhouette", "silhouette"), ("silueta negra", "silueta"), ("силуэт",)),
+        Style(
+            "line icon",
+            ("line icon", "icon"),
+            ("icono de líneas", "icono"),
+            ("линейная иконка", "иконка"),
+            True,
+            ("line art", "line drawing", "coloring page", "dibujo lineal", "para colorear", "раскраска"),
+        ),
+        Style(
+            "black silhouette",
+            ("black silhouette", "silhouette"),
+            ("silueta negra", "silueta"),
+            ("силуэт",),
+            True,
+            ("stencil", "plantilla", "трафарет"),
+        ),
         Style("clip art", ("clip art", "clipart"), ("clip art",), ("клипарт",)),
         Style("watercolor", ("watercolor", "watercolour", "aquarelle"), ("acuarela",), ("акварель", "акварелью"), True),
         Style(
@@ -135,8 +164,7 @@ def find_style(text: str, own: Sequence[str] = ()) -> tuple[str, Style | None]:
     found = [
         (len(word), word, style)
         for style in styles
-        for language in LANGUAGES
-        for word in map(plain, style.words(language))
+        for word in map(plain, (*style.en, *style.es, *style.ru, *style.also))
         if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", low)
     ]
     if not found:

@@ -1,4 +1,4 @@
-"""Painterly filters for styles that no data set holds: watercolor, oil, pencil, pixel art, mosaic and more.
+"""Painterly filters for styles that no data set holds: watercolor, oil, pencil, pixel art, outlines and more.
 
 A filter is `filter(image, seed) -> image` on uint8 (H, W, 3) of any size; the same seed gives the same picture.
 They repaint a finished picture and are recorded in its recipe as such: the network did not learn them.
@@ -23,6 +23,9 @@ FILTERS = Names(
         "mosaic": "lienzo.imaging.filters:mosaic",
         "stained glass": "lienzo.imaging.filters:stained_glass",
         "pointillism": "lienzo.imaging.filters:pointillism",
+        "outlined": "lienzo.imaging.filters:outlined",
+        "line icon": "lienzo.imaging.filters:line_icon",
+        "black silhouette": "lienzo.imaging.filters:black_silhouette",
     },
 )
 
@@ -248,3 +251,59 @@ def pointillism(image: np.ndarray, seed: int) -> np.ndarray:
         for (y, x), c, s in zip(where * zoom, _bytes(colour), size * zoom, strict=True):
             draw.ellipse((x - s, y - s, x + s, y + s), fill=tuple(int(v) for v in c))
     return np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS)).copy()
+
+
+def _thick(ink: np.ndarray, radius: float) -> np.ndarray:
+    """The most ink (H, W) within so many pixels of each pixel."""
+    reach = max(1, round(radius + 0.5))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = torch.from_numpy(np.clip(radius + 0.5 - np.hypot(y, x), 0, 1).astype(np.float32)).view(-1, 1)
+    around = F.unfold(F.pad(torch.from_numpy(ink)[None, None], (reach,) * 4), 2 * reach + 1)[0]
+    return (around * disc).amax(0).view(ink.shape).numpy()
+
+
+def _body(x: np.ndarray, unit: float) -> np.ndarray:
+    """What of a float image is not white paper, (H, W) in [0, 1]."""
+    return np.clip((_blur(1 - x.min(-1), 0.8 * unit) - 0.05) / 0.06, 0, 1)
+
+
+def _lines(x: np.ndarray, width: float, faint: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lines where colours meet, and around all that is not paper.
+
+    Args:
+        x: float image (H, W, 3) in [0, 1].
+        width: of the lines, where the picture is 256 pixels wide.
+        faint: step between colours from which on there is a line.
+
+    Returns:
+        Ink (H, W) in [0, 1], and the image in flat colours (H, W, 3).
+    """
+    unit = min(x.shape[:2]) / 256
+    flat = _kuwahara(_blur(x, 0.6 * unit), max(1, round(1.6 * unit)))
+    layers = [*np.moveaxis(flat, -1, 0), 0.3 * _body(flat, unit)]
+    slope = np.max([_edges(_blur(layer, 0.8 * unit)) for layer in layers], 0) * unit
+    steepest = F.max_pool2d(torch.from_numpy(slope)[None, None], 3, 1, 1)[0, 0].numpy()
+    crest = np.clip((slope / np.maximum(steepest, 1e-6) - 0.6) / 0.3, 0, 1)
+    ink = _thick(np.clip((slope - faint) / faint, 0, 1) * crest, width * unit / 2)
+    return np.clip((_blur(ink, 1.2 * unit) - 0.3) / 0.4, 0, 1), flat
+
+
+def outlined(image: np.ndarray, seed: int) -> np.ndarray:
+    """Flat colours between black outlines."""
+    ink, flat = _lines(_unit(image), 5, 0.03)
+    return _bytes(flat * (1 - ink[..., None]))
+
+
+def line_icon(image: np.ndarray, seed: int) -> np.ndarray:
+    """Thick black lines on white."""
+    ink, _ = _lines(_unit(image), 8, 0.025)
+    return _bytes(np.repeat(1 - ink[..., None], 3, -1))
+
+
+def black_silhouette(image: np.ndarray, seed: int) -> np.ndarray:
+    """All black on white, with thin white lines between its parts."""
+    x, unit = _unit(image), min(image.shape[:2]) / 256
+    ink, _ = _lines(x, 3, 0.04)
+    body = _body(x, unit)
+    inside = np.clip((_blur(body, 6 * unit) - 0.93) / 0.05, 0, 1)
+    return _bytes(np.repeat(1 - (body * (1 - ink * inside))[..., None], 3, -1))

@@ -5,7 +5,7 @@ travel in one safetensors file, from the same latents and text. Each side is a f
 medians over the rounds are compared. Loading is not timed, nor is a first run on small latents.
 
 * **step**: one evaluation of the U-Net for a batch of 2, as classifier-free guidance needs it, at latents of
-  `--latent` (32: a picture of 256 pixels), from the second step on, when Lienzo has read the text. Sizes: `tiny` (64
+  `--latent` (64: a picture of 512 pixels), from the second step on, when Lienzo has read the text. Sizes: `tiny` (64
   channels at the first level) and `sd` (320 channels, the 860 million of Stable Diffusion 1). Lienzo packs the weights
   once, as for sampling.
 * **decode**: one picture of `--pixels` by the autoencoder of Stable Diffusion 1. Its memory is the peak of the
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument(
         "--sizes", nargs="*", choices=SIZES, default=list(SIZES), help="U-Nets; name none for the decode alone"
     )
-    parser.add_argument("--latent", type=int, default=32, help="side of the U-Net's latents")
+    parser.add_argument("--latent", type=int, default=64, help="side of the U-Net's latents")
     parser.add_argument("--pixels", type=int, default=512, help="side of the decoded picture; 0 for no decoding")
     parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--reference", action="store_true", help="compare both sides with float64 too")

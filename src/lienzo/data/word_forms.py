@@ -13,10 +13,9 @@ from itertools import islice, product
 from lienzo.data.inflection import folded
 from lienzo.data.lexicon import to_english
 from lienzo.data.lexicon_tables import open_lexicon
+from lienzo.data.synonyms import synonym
 from lienzo.data.words import singulars
 
-_CALLED = dict.fromkeys(("table", "tables"), "wooden table") | dict.fromkeys(("sofa", "couch"), "couch and lamp")
-"""Things that scenes often have and that sentence vectors find no name for."""
 MOST = 48
 
 
@@ -41,10 +40,10 @@ def _forms(word: str, many: bool) -> Iterator[str]:
         known = open_lexicon("ru").words.get(low)
         yield known.base if known else word
         return
-    if low in _CALLED:
-        yield _CALLED[low]
+    alone = (low, *singulars(low)) if many else (low,)
+    yield from filter(None, map(synonym, alone))
     if many:
-        yield from singulars(low)
+        yield from alone[1:]
         known = open_lexicon("es").words.get(low)
         yield from (known.base,) if known else ()
     yield word

@@ -14,6 +14,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.seeds import derived_seed
 from lienzo.data.lexicon import to_english
 from lienzo.data.phrases import bare, find_colour
+from lienzo.data.synonyms import synonym
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
 from lienzo.diffusion.drawing import FIRST_TIME, STEPS
@@ -253,7 +254,9 @@ class PainterEngine:
         if memory is None:
             return text, None
         told = [self._split(said, memory) for said in (to_english(text), text)]
-        return max(told, key=lambda found: found[0])[1:]  # the encoder knows some names best as they are said
+        _, name, colour = max(told, key=lambda found: found[0])  # the encoder knows some names best as they are said
+        other = synonym(name)
+        return (other if other in memory.names else name), colour
 
     def _split(self, text: str, memory: PictureMemory) -> tuple[float, str, str | None]:
         """How well a name is remembered, the name, and the colour that is not part of it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lienzo.data.synonyms import synonym, synonyms
+from lienzo.data.synonyms import plainer, synonym, synonyms
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
@@ -34,3 +34,9 @@ def test_words() -> None:
     assert synonym("king") == "prince"
     assert synonym("Cell-Phone") == "mobile phone"
     assert synonym("fox") is None
+
+
+def test_words_that_a_drawing_hardly_shows() -> None:
+    assert plainer("little old boat") == "boat"
+    assert plainer("wooden boat") == "wooden boat"
+    assert plainer("little") == "little"

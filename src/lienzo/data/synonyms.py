@@ -13,6 +13,20 @@ def synonym(word: str) -> str | None:
     return synonyms().get(plain(word))
 
 
+def plainer(name: str) -> str:
+    """ "little old boat" without the words before the thing that a drawing of a single thing hardly shows: "boat"."""
+    words = name.split()
+    while len(words) > 1 and words[0].lower() in _HARDLY_SEEN:
+        words.pop(0)
+    return " ".join(words)
+
+
+_HARDLY_SEEN = frozenset(
+    "big large huge giant great small little tiny tall short old ancient new young modern beautiful pretty lovely nice "
+    "cute adorable sweet fast slow lonely brave strange funny simple perfect amazing".split()
+)
+
+
 @cache
 def synonyms() -> dict[str, str]:
     """Every such word and the name."""

@@ -26,7 +26,7 @@ from lienzo.tasks.perceptors import Judges, open_perceptors
 from lienzo.tasks.upscalers import Upscaler, open_upscaler
 from lienzo.weights.store import resolve, sha256
 
-BEHAVIOUR = 3  # rises when the same recipe would make another picture
+BEHAVIOUR = 4  # rises when the same recipe would make another picture
 OUTSIDE = ("out", "overwrite", "previews", "metadata", "n", "device")  # options that do not change a picture
 
 

@@ -165,6 +165,24 @@ def test_it_says_what_it_painted_from() -> None:
     assert bare.remembered(Wish((("fox", 1.0),), seeds=(1,))) == []
 
 
+def test_things_are_looked_for_by_the_name_that_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = painter()
+    memory = engine.model.memory
+    assert memory is not None
+
+    def told(text: str) -> tuple[list[float], int]:
+        vector, colour = engine._told(Wish(((text, 1.0),)))
+        return vector[0].tolist(), colour
+
+    assert told("a boat") != told("a sailboat")
+    monkeypatch.setattr(memory, "names", ["sailboat", "old man", *memory.names[2:]])
+    for said in ("a boat", "the little old boat", "маленькая лодка"):
+        assert told(said) == told("a sailboat")
+    assert told("a pretty red boat") == told("a red sailboat")
+    assert told("an old man") != told("a man")
+    assert told("an old woman") == told("a woman")
+
+
 def test_each_seed_has_its_pose() -> None:
     engine = painter(refine=False)
     codes = torch.randn(1, *engine.latents.shape)

@@ -14,7 +14,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.seeds import derived_seed
 from lienzo.data.lexicon import to_english
 from lienzo.data.phrases import bare, find_colour
-from lienzo.data.synonyms import synonym
+from lienzo.data.synonyms import plainer, synonym
 from lienzo.diffusion.code_painter import CodePainter
 from lienzo.diffusion.denoiser import FlowDenoiser
 from lienzo.diffusion.drawing import FIRST_TIME, STEPS
@@ -34,7 +34,7 @@ from lienzo.weights.store import resolve
 DEFAULT_STYLE = "flat"
 ANY_STYLE = 0.02  # likeness that counts for nothing when a style is left to the seed
 UNEVEN = {"clip art": 0.08}  # likeness by which a style must be ahead to be taken unasked: its drawings are uneven
-WHOLE_NAME = 0.93  # likeness to a remembered name from which on a colour belongs to the name
+WHOLE_NAME = 0.93  # likeness to a remembered name from which on all of its words belong to the name
 SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
 COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
 COLOURED = 0.5  # share of the guidance's push that is left to the sentence where a colour pulls too
@@ -248,23 +248,34 @@ class PainterEngine:
         return vector, named[0] if named else len(self.model.colours)
 
     def _colourless(self, text: str) -> tuple[str, str | None]:
-        """What a painter with a memory looks for, and its colour: the text without article and colour; but names that
-        it remembers, such as "red heart", stay whole."""
+        """What a painter with a memory looks for, by the name that it knows it by, and its colour.
+
+        Article and colour are taken away, and words such as "little"; but names that it remembers, "red heart", stay
+        whole.
+        """
         memory = self.model.memory
         if memory is None:
             return text, None
         told = [self._split(said, memory) for said in (to_english(text), text)]
-        _, name, colour = max(told, key=lambda found: found[0])  # the encoder knows some names best as they are said
-        other = synonym(name)
-        return (other if other in memory.names else name), colour
+        return max(told, key=lambda found: found[0])[1:]  # the encoder knows some names best as they are said
 
     def _split(self, text: str, memory: PictureMemory) -> tuple[float, str, str | None]:
         """How well a name is remembered, the name, and the colour that is not part of it."""
-        rest, colour = find_colour(text)
-        likeness = float(memory.likeness(self.read([bare(text)])).max())
+        name = bare(text)
+        if name not in memory.names:
+            name = plainer(name)
+        rest, colour = find_colour(name)
+        likeness, known = self._known_as(name, memory)
         if colour is None or likeness > WHOLE_NAME:
-            return likeness, bare(text), None
-        return float(memory.likeness(self.read([bare(rest)])).max()), bare(rest), colour
+            return likeness, known, None
+        return *self._known_as(bare(rest), memory), colour
+
+    def _known_as(self, name: str, memory: PictureMemory) -> tuple[float, str]:
+        """How well a name is remembered, and the name, or the other one by which the same is remembered."""
+        other = synonym(name)
+        if other in memory.names:
+            return 1.0, str(other)
+        return float(memory.likeness(self.read([name])).max()), name
 
     def _vector(self, wish: Wish) -> Tensor:
         """Unit vector (1, D) of all that is wanted, in English as far as it can be."""

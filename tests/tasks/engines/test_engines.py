@@ -183,6 +183,14 @@ def test_things_are_looked_for_by_the_name_that_is_remembered(monkeypatch: pytes
     assert told("an old woman") == told("a woman")
 
 
+def test_what_is_not_remembered_is_told() -> None:
+    engine = painter()
+    assert engine.strange(Wish((("a cat", 1.0), ("a qwertyuiop", 0.5), ("a zxcvbnm", -1.0)))) == ["qwertyuiop"]
+    bare = engine_for(tiny_painter(remembers=False), Create.make(prompt="x"), CPU)
+    assert isinstance(bare, PainterEngine)
+    assert bare.strange(Wish((("a qwertyuiop", 1.0),))) == []
+
+
 def test_each_seed_has_its_pose() -> None:
     engine = painter(refine=False)
     codes = torch.randn(1, *engine.latents.shape)

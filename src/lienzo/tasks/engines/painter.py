@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,11 +35,27 @@ DEFAULT_STYLE = "flat"
 ANY_STYLE = 0.02  # likeness that counts for nothing when a style is left to the seed
 UNEVEN = {"clip art": 0.08}  # likeness by which a style must be ahead to be taken unasked: its drawings are uneven
 WHOLE_NAME = 0.93  # likeness to a remembered name from which on all of its words belong to the name
+KNOWN = 0.75  # likeness from which on a thing counts as remembered
 SHAPED = 0.4 / 0.6  # noise level, at flow time 0.4, from which on down details are drawn in the style asked for
 COLOUR_PULL = 1.5  # how far past the told colour the way from no colour is gone; 1 is to it
 COLOURED = 0.5  # share of the guidance's push that is left to the sentence where a colour pulls too
 LARGEST = 0.94  # of a drawing on its sheet
 _BLENDED = ("codes", "likeness")
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is looked for in a memory.
+
+    Attributes:
+        name: by which it is looked for.
+        likeness: of the name that is nearest to it, at most 1.
+        colour: told beside it.
+    """
+
+    name: str
+    likeness: float
+    colour: str | None = None
 
 
 class PainterEngine:
@@ -222,6 +238,14 @@ class PainterEngine:
         styles = recalled.style[0].tolist()
         return [f"{memory.names[name]}, {self.styles[style]}" for name, style in zip(names, styles, strict=True)]
 
+    def strange(self, wish: Wish) -> list[str]:
+        """What is wished for and not remembered, so that the picture is made up from what is nearest in meaning."""
+        memory = self.model.memory
+        if memory is None:
+            return []
+        sought = [self._sought(text, memory) for text, _ in wanted(wish)]
+        return [each.name for each in sought if each.likeness < KNOWN]
+
     def _recalled(self, wish: Wish, manners: Tensor, memory: PictureMemory) -> Recalled:
         """What comes to mind; on the way to another wish, what comes between."""
         if wish.toward is not None:
@@ -248,34 +272,33 @@ class PainterEngine:
         return vector, named[0] if named else len(self.model.colours)
 
     def _colourless(self, text: str) -> tuple[str, str | None]:
-        """What a painter with a memory looks for, by the name that it knows it by, and its colour.
-
-        Article and colour are taken away, and words such as "little"; but names that it remembers, "red heart", stay
-        whole.
-        """
-        memory = self.model.memory
-        if memory is None:
+        """What a painter with a memory looks for, and its colour."""
+        if self.model.memory is None:
             return text, None
-        told = [self._split(said, memory) for said in (to_english(text), text)]
-        return max(told, key=lambda found: found[0])[1:]  # the encoder knows some names best as they are said
+        sought = self._sought(text, self.model.memory)
+        return sought.name, sought.colour
 
-    def _split(self, text: str, memory: PictureMemory) -> tuple[float, str, str | None]:
-        """How well a name is remembered, the name, and the colour that is not part of it."""
+    def _sought(self, text: str, memory: PictureMemory) -> Sought:
+        told = [self._split(said, memory) for said in (to_english(text), text)]
+        return max(told, key=lambda found: found.likeness)  # the encoder knows some names best as they are said
+
+    def _split(self, text: str, memory: PictureMemory) -> Sought:
+        """A name without article, colour, and words such as "little"; one that is remembered, "red heart", is whole."""
         name = bare(text)
         if name not in memory.names:
             name = plainer(name)
         rest, colour = find_colour(name)
-        likeness, known = self._known_as(name, memory)
-        if colour is None or likeness > WHOLE_NAME:
-            return likeness, known, None
-        return *self._known_as(bare(rest), memory), colour
+        whole = self._known_as(name, memory)
+        if colour is None or whole.likeness > WHOLE_NAME:
+            return whole
+        return replace(self._known_as(bare(rest), memory), colour=colour)
 
-    def _known_as(self, name: str, memory: PictureMemory) -> tuple[float, str]:
-        """How well a name is remembered, and the name, or the other one by which the same is remembered."""
-        other = synonym(name)
-        if other in memory.names:
-            return 1.0, str(other)
-        return float(memory.likeness(self.read([name])).max()), name
+    def _known_as(self, name: str, memory: PictureMemory) -> Sought:
+        """A name, or the other one by which the same is remembered."""
+        known = synonym(name) or name
+        if known in memory.names:
+            return Sought(known, 1.0)
+        return Sought(name, float(memory.likeness(self.read([name])).max()))
 
     def _vector(self, wish: Wish) -> Tensor:
         """Unit vector (1, D) of all that is wanted, in English as far as it can be."""

@@ -79,6 +79,10 @@ class SceneEngine:
         manners = self.painter.manners(wishes, 1)
         return [name for own in wishes for name in self.painter.remembered_in(own, manners)]
 
+    def strange(self, wish: Wish) -> list[str]:
+        """The things that the painter does not remember."""
+        return [name for own in self._wishes(wish) for name in self.painter.strange(own)]
+
     def drawings(self, latents: Tensor, wish: Wish) -> list[Tensor]:
         """Each thing of the scene on a sheet of its own, (B, 3, S, S) in [-1, 1].
 

@@ -118,8 +118,8 @@ def oil_painting(image: np.ndarray, seed: int) -> np.ndarray:
     unit = min(height, width) / 256
     x = _unit(image)
     x = _warp(x, 1.4 * unit * _clouds(height, width, 30, rng), 1.4 * unit * _clouds(height, width, 30, rng))
-    tone = 0.05 * _clouds(height, width, 9, rng)[..., None] + 0.03 * rng.standard_normal(3).astype(np.float32)
-    x = x * (0.93 + tone) - 0.02 * np.array([0, 0.2, 1.0], np.float32)
+    tone = 0.02 * _clouds(height, width, 9, rng)[..., None] + 0.01 * rng.standard_normal(3).astype(np.float32)
+    x = x * (np.array([0.95, 0.925, 0.86], np.float32) + tone)  # a warm ground shows where there is little paint
     x = _kuwahara(_kuwahara(x, max(2, round(4 * unit))), max(2, round(3 * unit)))
     down, across = np.gradient(_blur(x.mean(-1), 3 * unit))
     angle = np.arctan2(down, across) + np.pi / 2 + 0.5 * _clouds(height, width, 4, rng)

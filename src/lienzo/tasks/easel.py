@@ -139,8 +139,10 @@ class Easel(Bench):
             told = "one thing, drawn before a backdrop" if count == 1 else f"{count} things: each is drawn by itself"
             found.append(f"A scene of {told}.")
         strange = getattr(self.engine, "strange", None)
-        for name in strange(self.wish) if strange else ():
-            found.append(f"No drawing of '{printable(name)}' is remembered; it is made up from what is nearest to it.")
+        found += [
+            f"No drawing of '{printable(name)}' is remembered; it is made up from what is nearest to it."
+            for name in (strange(self.wish) if strange else ())
+        ]
         if self.wish.filter:
             found.append(f"The style '{self.wish.filter}' is a filter over the finished picture.")
         (height, width), (tall, wide) = self.sheet.asked, self.sheet.drawn

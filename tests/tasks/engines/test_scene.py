@@ -11,7 +11,7 @@ from tiny_models import LENGTH, STYLES
 from torch import Tensor
 
 from lienzo.core.events import Note, Picture
-from lienzo.data.told_scenes import told_scene
+from lienzo.data.told_scenes import Thing, told_scene
 from lienzo.data.told_settings import Setting
 from lienzo.diffusion.picture_memory import memorise
 from lienzo.tasks.create import Create, run
@@ -19,7 +19,7 @@ from lienzo.tasks.engines import engine_for
 from lienzo.tasks.engines.backdrops import backdrop
 from lienzo.tasks.engines.base import Wish
 from lienzo.tasks.engines.painter import PainterEngine
-from lienzo.tasks.engines.scene import SceneEngine, composed, placed
+from lienzo.tasks.engines.scene import Namer, SceneEngine, composed, placed
 from lienzo.weights.models import load_model
 from lienzo.weights.store import resolve
 
@@ -181,3 +181,13 @@ def test_create_says_that_it_composes(tmp_path: Path, compose: bool) -> None:
     said = any(isinstance(event, Note) and "scene of 2 things" in event.text for event in events)
     assert said == compose
     assert any(isinstance(event, Picture) for event in events)
+
+
+def test_of_counted_things_one_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of "two cats" each is a cat, though a drawing of cats is remembered too."""
+    engine = painter()
+    memory = engine.model.memory
+    assert memory is not None
+    monkeypatch.setattr(memory, "names", ["cats", "cat", *memory.names[2:]])
+    assert Namer(engine).known_as(Thing("cats", True)) == "cat"
+    assert Namer(engine).known_as(Thing("cats", False)) == "cats"

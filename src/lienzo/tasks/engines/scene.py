@@ -207,7 +207,7 @@ class Namer:
         likeness = [self.nearest(form)[1] for form in forms]
         best = max(range(len(forms)), key=likeness.__getitem__)
         ahead = likeness[best] - likeness[-1]
-        return forms[best] if likeness[best] >= FORM and ahead > (0.0 if thing.many else BETTER) else thing.text
+        return forms[best] if likeness[best] >= FORM and ahead >= (0.0 if thing.many else BETTER) else thing.text
 
     def face_of(self, name: str) -> str:
         """The face of an animal whose face is remembered too."""

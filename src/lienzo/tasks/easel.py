@@ -17,6 +17,7 @@ from lienzo.core.errors import BadInput
 from lienzo.core.events import Event, Note
 from lienzo.core.text import printable
 from lienzo.data.phrases import STYLES, find_style, plain
+from lienzo.data.spelling import spelled
 from lienzo.diffusion.denoiser import VDenoiser
 from lienzo.diffusion.sampling import sample
 from lienzo.diffusion.secondary import SecondaryModel
@@ -44,7 +45,7 @@ from lienzo.weights.store import resolve, sha256
 
 def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
     """The prompt's subjects, style and filter. A model's own `styles` win over filters of the same name."""
-    prompts = parse_prompts(options.prompt)
+    prompts = parse_prompts(spelled(options.prompt))
     found = None
     subjects = []
     for prompt in prompts:
@@ -57,7 +58,7 @@ def read_wish(options: Create, styles: Sequence[str] = ()) -> Wish:
     if name is not None and name not in STYLES and name not in styles:
         raise BadInput(f"There is no style '{name}'; there are {', '.join(dict.fromkeys([*styles, *STYLES]))}.")
     filtered = name is not None and name not in styles and STYLES[name].filter
-    return Wish(tuple(subjects), None if filtered else name, name if filtered else None, options.negative)
+    return Wish(tuple(subjects), None if filtered else name, name if filtered else None, spelled(options.negative))
 
 
 class Easel(Bench):

@@ -41,6 +41,10 @@ def test_cases(said: str, name: str) -> None:
     assert name in base_forms(said)
 
 
+def test_each_of_many_has_its_other_name_before_all_of_them_together() -> None:
+    assert base_forms("flowers", many=True) == ("tulip", "bouquet", "flower", "flowers")
+
+
 def test_what_is_not_counted_stays_a_plural() -> None:
     assert base_forms("glasses") == ("glasses",)
     assert base_forms("un bus") == ("a bus", "un bus")

@@ -40,10 +40,10 @@ def _forms(word: str, many: bool) -> Iterator[str]:
         known = open_lexicon("ru").words.get(low)
         yield known.base if known else word
         return
-    alone = (low, *singulars(low)) if many else (low,)
-    yield from filter(None, map(synonym, alone))
+    single = tuple(singulars(low)) if many else ()
+    yield from filter(None, map(synonym, (*single, low)))
     if many:
-        yield from alone[1:]
+        yield from single
         known = open_lexicon("es").words.get(low)
         yield from (known.base,) if known else ()
     yield word

@@ -1,6 +1,7 @@
-"""Paint the thirty pictures of docs/gallery.md with their commands and write the page: python docs/make_gallery.py
+"""Paint the pictures of docs/gallery.md with their commands and write the page: python docs/make_gallery.py
 
-With --page only the page is written, from the pictures that are there.
+With --page only the page is written, from the pictures that are there; with --styles only the sheet of styles is
+painted.
 
 Every picture is the first one: seed 0, default options. What is said about each is read from docs/gallery.toml.
 """
@@ -12,6 +13,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from PIL import Image
+
+from lienzo.core.events import Picture
+from lienzo.imaging.filters import FILTERS
+from lienzo.imaging.grids import contact_sheet
+from lienzo.tasks.create import Create, run
+from lienzo.weights.models import load_model
+from lienzo.weights.store import resolve
 
 DOCS = Path(__file__).parent
 HEAD = """# Gallery
@@ -25,10 +35,28 @@ the one of today (lower rows), same sentences, seed 0:
 
 ![Before and now](gallery/before-after.jpg)
 
+`lienzo create "a castle, STYLE"`, for each style that it knows: it draws in the first eight, the others are painted
+over the drawing and work with every model.
+
+![A castle in all styles](gallery/styles.jpg)
+
 """
+STYLED = "a castle"
+
+
+def paint_styles() -> None:
+    """One thing in all styles, seed 0, on one sheet."""
+    styles = [*load_model(resolve("painter")).config["styles"], *FILTERS]
+    wishes = [Create.make(prompt=STYLED, style=style, seed=0, size=192) for style in styles]
+    pictures = [next(e.image for e in run(options) if isinstance(e, Picture)) for options in wishes]
+    Image.fromarray(contact_sheet(pictures, styles, columns=6)).save(DOCS / "gallery" / "styles.jpg", quality=88)
 
 
 def main() -> None:
+    if "--page" not in sys.argv:
+        paint_styles()
+    if "--styles" in sys.argv:
+        return
     entries = tomllib.loads((DOCS / "gallery.toml").read_text(encoding="utf-8"))["picture"]
     (DOCS / "gallery").mkdir(exist_ok=True)
     cells = []

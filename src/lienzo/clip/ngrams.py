@@ -7,13 +7,15 @@ import unicodedata
 import zlib
 from functools import lru_cache
 
+from lienzo.data.spelling import spelled
+
 _WORD = re.compile(r"\w+")
 MAX_WORDS = 24
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, at most `MAX_WORDS`; accents are kept, compatibility forms are folded."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())[:MAX_WORDS] or [""]
+    """Lower-case words of a text, at most `MAX_WORDS`; accents are kept, compatibility forms folded, emoji named."""
+    return _WORD.findall(unicodedata.normalize("NFKC", spelled(text)).lower())[:MAX_WORDS] or [""]
 
 
 @lru_cache(maxsize=65536)

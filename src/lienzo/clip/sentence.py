@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lienzo.clip.ngrams import MAX_WORDS, ngram_buckets, words_of
-from lienzo.data.spelling import spelled
 from lienzo.nn.loading import fill_exactly
 
 
@@ -52,8 +51,8 @@ class SentenceEncoder(nn.Module):
         self.project = nn.Linear(width, embed_dim)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors (B, embed_dim) of `texts`; emoji are read by their names."""
-        sentences = [words_of(spelled(text)) for text in texts]
+        """Unit vectors (B, embed_dim) of `texts`."""
+        sentences = [words_of(text) for text in texts]
         bags = [ngram_buckets(word, self.buckets) for sentence in sentences for word in sentence]
         lengths = torch.tensor([len(sentence) for sentence in sentences])
         device = self.positions.device

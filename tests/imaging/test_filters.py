@@ -59,7 +59,7 @@ def ink(name: str, size: int) -> np.ndarray:
     return FILTERS.load(name)(picture(size, size), 0).max(-1) < 150
 
 
-@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize("size", [128, 256, 700])
 @pytest.mark.parametrize("name", ["outlined", "line icon"])
 def test_lines_run_around_things(name: str, size: int) -> None:
     y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
